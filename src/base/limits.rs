@@ -1,0 +1,142 @@
+//! Every bound, with its unit last in the name. What the configuration may change is in [`Limits`]; the rest is fixed.
+
+use std::time::Duration;
+
+/// Bytes of a WebSocket control frame's payload (RFC 6455 section 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+/// Header lines of a request.
+pub const HEADER_LINES_MAX: usize = 64;
+/// Bytes of a chunk's size line, extensions included.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of a channel's name, after percent-decoding.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 128;
+/// Bytes of an option's id.
+pub const OPTION_BYTES_MAX: usize = 64;
+/// Options of a vote.
+pub const OPTIONS_MAX: usize = 1000;
+/// Channels, routes and listeners of a configuration, each.
+pub const CONFIG_ENTRIES_MAX: usize = 10_000;
+/// Bytes of a configuration file.
+pub const CONFIG_BYTES_MAX: usize = 4 << 20;
+/// Event loops of a process.
+pub const CORES_MAX: usize = 256;
+
+/// Bytes that a driver reads from one connection at a time.
+pub const READ_BYTES_MAX: usize = 64 << 10;
+/// Events that a driver serves in one turn.
+pub const TURN_EVENTS_MAX: usize = 256;
+/// Connections that a driver accepts in one turn.
+pub const TURN_ACCEPTS_MAX: usize = 64;
+/// Bytes that a driver reads in one turn, about: at this much it leaves the rest for the next.
+pub const TURN_READ_BYTES_MAX: usize = 1 << 20;
+/// Sends that a shard does in one turn; a longer round goes on in the next. At 3.5 to 5 us each: about 1 ms.
+pub const FLUSH_SENDS_MAX: usize = 224;
+/// Bytes put together for one send out of private pieces and pieces of logs; what is larger is sent from where it lies.
+pub const SCRATCH_BYTES_MAX: usize = 16 << 10;
+
+/// Ops that a core has under way in the engine; at this much it reads no further until some are answered.
+pub const OPS_IN_FLIGHT_MAX: usize = 16_384;
+/// Mail that waits in a core's inbox, in pieces; publications beyond it are dropped, the core is told, its mirrors re-attach.
+pub const INBOX_MAIL_MAX: usize = 65_536;
+/// Batches that wait for the engine, from each core.
+pub const ENGINE_BATCHES_MAX: usize = 64;
+
+/// Smallest and largest segment of a send log, bytes. A larger message has a segment of its own.
+pub const SEGMENT_BYTES_MIN: usize = 1 << 10;
+/// See [`SEGMENT_BYTES_MIN`].
+pub const SEGMENT_BYTES_MAX: usize = 64 << 10;
+
+/// How long a mirror is kept after its last use.
+pub const MIRROR_LINGER: Duration = Duration::from_secs(10);
+/// How long a channel that came by a pattern is kept after its last use, in the engine.
+pub const CHANNEL_IDLE: Duration = Duration::from_secs(600);
+/// At most one listener count per channel in this time.
+pub const LISTENERS_PACE: Duration = Duration::from_millis(200);
+
+const _: () = assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_MAX);
+const _: () = assert!(
+    OPS_IN_FLIGHT_MAX < INBOX_MAIL_MAX,
+    "outcomes must always find room in the inbox"
+);
+const _: () = assert!(SCRATCH_BYTES_MAX <= SEGMENT_BYTES_MAX);
+
+/// What the configuration may change, `[limits]`. Sizes in bytes, times as durations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections of this process, over all cores.
+    pub connections_max: usize,
+    /// A request's head: request line and header lines.
+    pub head_bytes_max: usize,
+    /// A request's target.
+    pub target_bytes_max: usize,
+    /// A request's body.
+    pub body_bytes_max: usize,
+    /// A WebSocket message.
+    pub message_bytes_max: usize,
+    /// Fragments of one WebSocket message.
+    pub fragments_max: usize,
+    /// Bytes waiting for one connection alone (pong, replies, snapshot): at this much its reading stops.
+    pub private_bytes_max: usize,
+    /// Messages waiting for one connection alone: at this many its reading stops.
+    pub private_messages_max: usize,
+    /// Bytes that a channel keeps, per encoding and core, for readers that lag behind.
+    pub log_bytes_max: usize,
+    /// Publications that a channel keeps for those who resume.
+    pub history_publications_max: usize,
+    /// Bytes that a channel keeps for those who resume.
+    pub history_bytes_max: usize,
+    /// Sessions of one core.
+    pub sessions_max: usize,
+    /// Polls parked in one session.
+    pub session_polls_max: usize,
+    /// Channels that came by a pattern, in the engine.
+    pub channels_max: usize,
+    /// How long a session lives without a request.
+    pub session_idle: Duration,
+    /// The longest that a poll is parked.
+    pub poll_wait_max: Duration,
+    /// How long a request's head may take from its first byte, and a connection to send one.
+    pub head_wait: Duration,
+    /// How long a request's body may take.
+    pub body_wait: Duration,
+    /// How long a connection may rest between two requests.
+    pub keep_alive: Duration,
+    /// How long the peer has for its half of a close, and for a message in hand.
+    pub close_wait: Duration,
+    /// A WebSocket that said nothing for this long is asked (ping), an event stream gets a comment; zero: never.
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_wait: Duration,
+    /// How long a stop may take before what is left is cut.
+    pub stop_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 100_000,
+            head_bytes_max: 16 << 10,
+            target_bytes_max: 4 << 10,
+            body_bytes_max: 1 << 20,
+            message_bytes_max: 1 << 20,
+            fragments_max: 1024,
+            private_bytes_max: 256 << 10,
+            private_messages_max: 1000,
+            log_bytes_max: 1 << 20,
+            history_publications_max: 1000,
+            history_bytes_max: 4 << 20,
+            sessions_max: 10_000,
+            session_polls_max: 8,
+            channels_max: 10_000,
+            session_idle: Duration::from_secs(60),
+            poll_wait_max: Duration::from_secs(60),
+            head_wait: Duration::from_secs(10),
+            body_wait: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            close_wait: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(25),
+            ping_wait: Duration::from_secs(20),
+            stop_wait: Duration::from_secs(5),
+        }
+    }
+}

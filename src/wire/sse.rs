@@ -1,0 +1,1 @@
+//! Server-Sent Events (WHATWG HTML, section 9.2).
