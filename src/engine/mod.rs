@@ -10,8 +10,11 @@
 //! 5. `commit` channels keep their epoch over a restart; `memory` channels take a new one.
 //! 6. Nobody waits for a full mailbox: the sender keeps the batch; a core whose inbox overflows re-attaches its mirrors.
 
+mod channel;
 pub mod contract;
 pub mod embedded;
+pub mod history;
+mod hold;
 pub mod log;
 pub mod members;
 pub mod tally;

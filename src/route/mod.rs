@@ -158,20 +158,20 @@ pub enum Serve {
 impl Setup {
     /// The class of a channel's name: a name of its own before a pattern, a longer pattern before a shorter.
     pub fn class_of(&self, name: &str) -> Option<ClassId> {
-        let fits = |class: &&(usize, &Class)| match &class.1.pattern {
-            Pattern::Name(exact) => **exact == *name,
-            Pattern::Prefix(prefix) => name.len() > prefix.len() && name.starts_with(prefix.as_str()),
+        let rank = |class: &Class| match &class.pattern {
+            Pattern::Name(exact) => (**exact == *name).then_some(usize::MAX),
+            Pattern::Prefix(prefix) => {
+                (name.len() > prefix.len() && name.starts_with(prefix.as_str())).then_some(prefix.len())
+            }
         };
-        let rank = |class: &(usize, &Class)| match &class.1.pattern {
-            Pattern::Name(_) => usize::MAX,
-            Pattern::Prefix(prefix) => prefix.len(),
-        };
-        let classes: Vec<(usize, &Class)> = self.classes.iter().enumerate().collect();
-        classes
+        let ranked = self
+            .classes
             .iter()
-            .filter(fits)
-            .max_by_key(|class| rank(class))
-            .map(|(index, _)| ClassId(*index as u16))
+            .enumerate()
+            .filter_map(|(index, class)| Some((rank(class)?, index)));
+        ranked
+            .max_by_key(|(rank, _)| *rank)
+            .map(|(_, index)| ClassId(index as u16))
     }
 
     /// The class with this id.

@@ -1,1 +1,225 @@
 //! Finding the route of a request.
+
+use std::sync::Arc;
+
+use super::{PathPattern, Route, Serve, Setup, Target};
+use crate::base::keys::ListenerId;
+use crate::base::limits::CHANNEL_NAME_BYTES_MAX;
+
+/// What a request is for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found<'s> {
+    /// This, and for a prefix of channels which one.
+    Serve(&'s Serve, Option<Target>),
+    /// The path is known, the method is not; these are, for `Allow`.
+    OtherMethod(Vec<&'static str>),
+    /// The path is served to WebSocket clients alone.
+    WebSocketOnly,
+    /// No route, or no such channel.
+    Nothing,
+}
+
+impl Setup {
+    /// The route of a request: `path` percent-decoded, `websocket` if it asks for that upgrade.
+    pub fn find(&self, listener: ListenerId, method: &str, path: &str, websocket: bool) -> Found<'_> {
+        let mut allowed: Vec<&'static str> = Vec::new();
+        let mut websocket_only = false;
+        for route in self.routes.iter().filter(|route| route.listener == listener) {
+            let Some(rest) = route.path.fits(path) else { continue };
+            let target = match route.serve {
+                Serve::Channels => match self.target(rest) {
+                    Some(target) => Some(target),
+                    None => continue,
+                },
+                _ => None,
+            };
+            if route.serves(method, websocket) {
+                return Found::Serve(&route.serve, target);
+            }
+            websocket_only |= method == "GET" && matches!(route.serve, Serve::WebSocket { .. });
+            for method in route.serve.methods() {
+                if !allowed.contains(method) {
+                    allowed.push(method);
+                }
+            }
+        }
+        match (websocket_only, allowed.is_empty()) {
+            (true, _) => Found::WebSocketOnly,
+            (false, true) => Found::Nothing,
+            (false, false) => Found::OtherMethod(allowed),
+        }
+    }
+
+    /// The methods with which a path is served; none if it is not.
+    pub fn allowed(&self, listener: ListenerId, path: &str) -> Vec<&'static str> {
+        match self.find(listener, "", path, false) {
+            Found::OtherMethod(methods) => methods,
+            Found::Serve(serve, _) => serve.methods().to_vec(),
+            Found::WebSocketOnly => vec!["GET"],
+            Found::Nothing => Vec::new(),
+        }
+    }
+
+    fn target(&self, name: &str) -> Option<Target> {
+        if name.is_empty() || name.len() > CHANNEL_NAME_BYTES_MAX {
+            return None;
+        }
+        self.class_of(name).map(|class| Target {
+            channel: Arc::from(name),
+            class,
+        })
+    }
+}
+
+impl PathPattern {
+    /// What stands behind the pattern's fixed part, if the path fits.
+    fn fits<'p>(&self, path: &'p str) -> Option<&'p str> {
+        match self {
+            PathPattern::Exact(exact) => (exact == path).then_some(""),
+            PathPattern::Prefix(prefix) => path.strip_prefix(prefix.as_str()),
+        }
+    }
+}
+
+impl Route {
+    fn serves(&self, method: &str, websocket: bool) -> bool {
+        match &self.serve {
+            Serve::WebSocket { .. } => method == "GET" && websocket,
+            Serve::EchoBody => !method.is_empty(),
+            other => other.methods().contains(&method),
+        }
+    }
+}
+
+impl Serve {
+    /// The methods that it answers. (HEAD is a GET without a body.)
+    pub fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Serve::Channels => &["GET", "HEAD", "POST"],
+            Serve::WebSocket { .. } => &["GET"],
+            Serve::LongPoll { .. } | Serve::Page { .. } | Serve::Text { .. } => &["GET", "HEAD"],
+            Serve::Form { .. } => &["POST"],
+            Serve::EchoBody => &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::limits::Limits;
+    use crate::engine::ClassId;
+    use crate::kind::Kind;
+    use crate::route::{Class, Dialect, DialectId, Pattern};
+
+    fn class(pattern: Pattern) -> Class {
+        Class {
+            pattern,
+            kind: Kind::Echo,
+            spec: None,
+            heartbeat: None,
+        }
+    }
+
+    fn setup() -> Setup {
+        let target = Target {
+            channel: "poll/lunch".into(),
+            class: ClassId(0),
+        };
+        let route = |path: &str, serve| Route {
+            listener: ListenerId(0),
+            path: match path.strip_suffix('*') {
+                Some(prefix) => PathPattern::Prefix(prefix.into()),
+                None => PathPattern::Exact(path.into()),
+            },
+            serve,
+        };
+        let websocket = Serve::WebSocket {
+            target: target.clone(),
+            dialect: DialectId(0),
+        };
+        Setup {
+            limits: Limits::default(),
+            listeners: vec![],
+            classes: vec![
+                class(Pattern::Name("poll/lunch".into())),
+                class(Pattern::Prefix("poll/".into())),
+                class(Pattern::Prefix("poll/big/".into())),
+            ],
+            dialects: vec![Dialect::Tallycast],
+            routes: vec![
+                route("/c/*", Serve::Channels),
+                route("/votes", websocket.clone()),
+                route(
+                    "/votes",
+                    Serve::LongPoll {
+                        target: target.clone(),
+                        dialect: DialectId(0),
+                        wait: Duration::from_secs(1),
+                    },
+                ),
+                route("/socket", websocket),
+                route(
+                    "/vote",
+                    Serve::Form {
+                        target,
+                        field: "id".into(),
+                        accepted: "yes".into(),
+                    },
+                ),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_longest_pattern_wins_and_a_name_wins_over_all() {
+        let setup = setup();
+        for (name, class) in [
+            ("poll/lunch", Some(0)),
+            ("poll/x", Some(1)),
+            ("poll/big/x", Some(2)),
+            ("poll/big/", Some(1)),
+            ("poll/", None),
+            ("other", None),
+            ("", None),
+        ] {
+            assert_eq!(setup.class_of(name), class.map(ClassId), "{name}");
+        }
+    }
+
+    #[test]
+    fn rows_of_requests_find_their_routes() {
+        let setup = setup();
+        let word = |method: &str, path: &str, websocket| match setup.find(ListenerId(0), method, path, websocket) {
+            Found::Serve(Serve::Channels, Some(target)) => format!("channel {}", target.channel),
+            Found::Serve(Serve::WebSocket { .. }, _) => "websocket".into(),
+            Found::Serve(Serve::LongPoll { .. }, _) => "long-poll".into(),
+            Found::Serve(Serve::Form { .. }, _) => "form".into(),
+            Found::Serve(other, _) => format!("{other:?}"),
+            Found::OtherMethod(methods) => methods.join(" "),
+            Found::WebSocketOnly => "websocket only".into(),
+            Found::Nothing => "nothing".into(),
+        };
+        for (method, path, websocket, expected) in [
+            ("GET", "/c/poll/x", false, "channel poll/x"),
+            ("GET", "/c/poll/x", true, "channel poll/x"),
+            ("DELETE", "/c/poll/x", false, "GET HEAD POST"),
+            ("GET", "/c/none", false, "nothing"),
+            ("GET", "/c/", false, "nothing"),
+            ("GET", "/votes", true, "websocket"),
+            ("GET", "/votes", false, "long-poll"),
+            ("POST", "/votes", false, "GET HEAD"),
+            ("GET", "/socket", false, "websocket only"),
+            ("POST", "/socket", false, "GET"),
+            ("POST", "/vote", false, "form"),
+            ("GET", "/vote", false, "POST"),
+            ("GET", "/none", false, "nothing"),
+        ] {
+            assert_eq!(word(method, path, websocket), expected, "{method} {path} {websocket}");
+        }
+        assert_eq!(setup.find(ListenerId(1), "GET", "/votes", false), Found::Nothing);
+        assert_eq!(setup.allowed(ListenerId(0), "/votes"), ["GET", "HEAD"]);
+    }
+}

@@ -1,24 +1,83 @@
-//! One core's whole state as a value without I/O, clock, randomness or threads.
+//! One core's whole state, as a value without I/O, clock, randomness or threads: connections, sessions, mirrors, timers.
+//! Bytes, mail and time go in; bytes and mail come out.
+//!
+//! A turn of the loop: the driver brings bytes (the [`Sink`]), the inbox is drained into [`Shard::mail`],
+//! [`Shard::advance`] runs timers and answers reads (so behind all mail that came before), [`Shard::flush`] sends, and
+//! [`Shard::take_mail`] hands out what is for the engine and for other cores.
 
+mod closing;
+mod connection;
+mod delivery;
+mod mirrors;
+mod outgoing;
+mod reads;
+mod requests;
+mod responses;
+mod sessions;
+mod timers;
+mod websocket;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::hash::Seed;
-use crate::base::io::{Driver, Ended, Sink};
-use crate::base::keys::{ConnKey, CoreId, ListenerId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::base::hash::{Map, Seed};
+use crate::base::io::{Ended, Sink};
+use crate::base::keys::{ConnKey, CoreId, ListenerId, MirrorKey, OfConnection, OfMirror, SessionKey, Slots};
+use crate::base::limits::{Limits, OPS_IN_FLIGHT_MAX};
 use crate::base::time::Time;
-use crate::engine::{Batch, EngineMail};
-use crate::route::SharedSetup;
+use crate::base::wheel::Wheel;
+use crate::engine::{Act, Asker, Batch, ChannelName, EngineMail, Op, Position, Refusal, Ticket};
+use crate::kind::{Deed, Message, Sender};
+use crate::mirror::Mirror;
+use crate::mirror::encoding::Encoder;
+use crate::route::{SharedSetup, Target};
+use crate::wire::http;
+use crate::wire::ws::MessageLimits;
+
+use connection::{Alarm, Conn, Pending, Protocol, Stage};
+use delivery::Command;
+use sessions::Sessions;
+pub use sessions::{ForwardedPoll, PollAnswer, SessionName};
+use timers::Timer;
 
 /// What a shard gets besides bytes and time.
 #[derive(Debug)]
 pub enum Mail {
     /// From the engine.
     Engine(EngineMail),
-    /// From another core: a request for a session that lives here (to come).
-    Request(()),
-    /// From another core: the response to a request that was forwarded from here (to come).
-    Response(()),
+    /// From another core: a poll of a session that lives here.
+    Poll(ForwardedPoll),
+    /// From another core: who polled is gone.
+    Withdraw {
+        /// The session.
+        name: SessionName,
+        /// Who polled.
+        from: CoreId,
+        /// On which connection.
+        conn: ConnKey,
+        /// With which number.
+        number: u32,
+    },
+    /// From another core: the client of a session that lives here was shown the state at this position.
+    Renew {
+        /// The session.
+        name: SessionName,
+        /// The position.
+        at: Position,
+    },
+    /// From another core: the answer to a poll that was forwarded from here.
+    Answer {
+        /// Whose.
+        conn: ConnKey,
+        /// To which of its polls.
+        number: u32,
+        /// What.
+        answer: PollAnswer,
+    },
 }
 
 /// What a shard sends besides bytes.
@@ -30,50 +89,403 @@ pub enum Post {
     Core(CoreId, Vec<Mail>),
 }
 
-/// One core.
+/// How much a shard holds, in counts and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub struct Census {
+    pub connections: usize,
+    pub sessions: usize,
+    pub parked_polls: usize,
+    pub subscribers: usize,
+    pub mirrors: usize,
+    pub send_log_bytes: usize,
+    pub private_bytes: usize,
+    pub timers: usize,
+}
+
+/// See the module.
 #[derive(Debug)]
-pub struct Shard {}
+pub struct Shard {
+    setup: SharedSetup,
+    core: CoreId,
+    cores: u16,
+    now: Time,
+    /// What the wall clock said at [`Time::ZERO`].
+    unix: Duration,
+    random: StdRng,
+    message_limits: MessageLimits,
+    head_limits: http::HeadLimits,
+    connections_max: usize,
+
+    conns: Slots<OfConnection, Conn>,
+    mirrors: Slots<OfMirror, Mirror>,
+    /// The mirrors by channel.
+    channels: Map<ChannelName, MirrorKey>,
+    sessions: Sessions,
+    timers: Wheel<Timer>,
+
+    /// Reads to be answered when their mirror is live, behind the inbox.
+    reads: Vec<(ConnKey, MirrorKey)>,
+    /// Sessions with polls that may be answered now.
+    due_sessions: Vec<SessionKey>,
+    /// Mirrors whose number of listeners may have changed.
+    recount: Vec<MirrorKey>,
+    /// Connections with something of their own to send.
+    ready: VecDeque<ConnKey>,
+    /// Logs with something to send.
+    rounds: VecDeque<(MirrorKey, u8)>,
+    /// Connections whose parsing waits for room.
+    waiting: Vec<ConnKey>,
+    commands: Vec<Command>,
+
+    ops: Vec<Op>,
+    /// A batch for which the engine had no room.
+    refused: Option<Batch>,
+    batches: u64,
+    ops_in_flight: usize,
+    number: u32,
+    /// By core: what goes to it.
+    letters: Vec<Vec<Mail>>,
+
+    encoder: Encoder,
+    scratch: Vec<u8>,
+    date: (u64, String),
+    stopping: bool,
+    accepting: bool,
+}
 
 impl Shard {
     /// An empty shard. `cores`: how many there are in all. `unix`: what the wall clock said at [`Time::ZERO`], since 1970.
-    pub fn new(_setup: SharedSetup, _core: CoreId, _cores: u16, _seed: Seed, _now: Time, _unix: Duration) -> Shard {
-        Shard {}
+    pub fn new(setup: SharedSetup, core: CoreId, cores: u16, seed: Seed, now: Time, unix: Duration) -> Shard {
+        let limits = &setup.limits;
+        let mut random_seed = [0; 32];
+        random_seed[..8].copy_from_slice(&seed.0.to_le_bytes());
+        random_seed[8..16].copy_from_slice(&seed.1.to_le_bytes());
+        Shard {
+            core,
+            cores,
+            now,
+            unix,
+            random: StdRng::from_seed(random_seed),
+            message_limits: MessageLimits {
+                message_bytes_max: limits.message_bytes_max,
+                fragments_max: limits.fragments_max,
+            },
+            head_limits: http::HeadLimits {
+                head_bytes_max: limits.head_bytes_max,
+                target_bytes_max: limits.target_bytes_max,
+                body_bytes_max: limits.body_bytes_max,
+            },
+            connections_max: limits.connections_max.div_ceil(usize::from(cores)),
+            conns: Slots::default(),
+            mirrors: Slots::default(),
+            channels: Map::with_hasher(seed),
+            sessions: Sessions::default(),
+            timers: Wheel::new(now),
+            reads: Vec::new(),
+            due_sessions: Vec::new(),
+            recount: Vec::new(),
+            ready: VecDeque::new(),
+            rounds: VecDeque::new(),
+            waiting: Vec::new(),
+            commands: Vec::new(),
+            ops: Vec::new(),
+            refused: None,
+            batches: 0,
+            ops_in_flight: 0,
+            number: 0,
+            letters: (0..cores).map(|_| Vec::new()).collect(),
+            encoder: Encoder::default(),
+            scratch: Vec::new(),
+            date: (u64::MAX, String::new()),
+            stopping: false,
+            accepting: true,
+            setup,
+        }
     }
 
     /// Takes a piece of mail.
-    pub fn mail(&mut self, _mail: Mail) {}
-
-    /// The inbox had no room, and publications were dropped: every mirror attaches anew.
-    pub fn inbox_overflowed(&mut self) {}
-
-    /// Lets time pass, and answers reads. Returns when it wants to be called again at the latest.
-    pub fn advance(&mut self, _now: Time) -> Option<Time> {
-        None
+    pub fn mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Engine(EngineMail::Publication(publication)) => self.published(&publication),
+            Mail::Engine(EngineMail::Listeners { channel, count }) => self.listeners_counted(&channel, count),
+            Mail::Engine(EngineMail::Outcome(outcome)) => self.outcome(outcome),
+            Mail::Engine(EngineMail::Failed { channel }) => {
+                if let Some(mirror) = self.channels.get(&channel).copied() {
+                    self.fail_mirror(mirror, &Refusal::Failed);
+                }
+            }
+            Mail::Poll(poll) => self.poll_forwarded(poll),
+            Mail::Withdraw {
+                name,
+                from,
+                conn,
+                number,
+            } => self.withdraw(name, from, conn, number),
+            Mail::Renew { name, at } => self.renew_session(name, at),
+            Mail::Answer { conn, number, answer } => self.poll_answered(conn, number, answer),
+        }
     }
 
-    /// Sends, a bounded amount. True if there is more to send at once: the loop must not wait.
-    pub fn flush(&mut self, _driver: &mut impl Driver) -> bool {
-        false
+    /// The inbox had no room, and publications were dropped: every mirror attaches anew. To be called before the mail
+    /// that did find room.
+    pub fn inbox_overflowed(&mut self) {
+        let mirrors: Vec<MirrorKey> = self.mirrors.iter().map(|(key, _)| key).collect();
+        for mirror in mirrors {
+            self.attach(mirror);
+        }
+    }
+
+    /// Lets time pass, and answers reads. Returns when it wants to be called again at the latest.
+    pub fn advance(&mut self, now: Time) -> Option<Time> {
+        self.now = self.now.max(now);
+        self.run_timers();
+        self.answer_reads();
+        self.answer_sessions();
+        self.resume_waiting();
+        let next = [
+            self.timers.next(),
+            self.sessions.next_expiry(self.setup.limits.session_idle),
+        ];
+        next.into_iter().flatten().min()
     }
 
     /// Hands out what is for others. What `post` gives back had no room: it is kept, and reading pauses until it has gone.
-    pub fn take_mail(&mut self, _post: impl FnMut(Post) -> Result<(), Post>) {}
+    pub fn take_mail(&mut self, mut post: impl FnMut(Post) -> Result<(), Post>) {
+        self.count_listeners();
+        if let Some(batch) = self.refused.take()
+            && let Err(Post::Engine(batch)) = post(Post::Engine(batch))
+        {
+            self.refused = Some(batch);
+        }
+        if self.refused.is_none() && !self.ops.is_empty() {
+            self.batches += 1;
+            let ops = std::mem::take(&mut self.ops);
+            let batch = Batch {
+                core: self.core,
+                number: self.batches,
+                ops,
+            };
+            if let Err(Post::Engine(batch)) = post(Post::Engine(batch)) {
+                self.refused = Some(batch);
+            }
+        }
+        for (core, letters) in self
+            .letters
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, letters)| !letters.is_empty())
+        {
+            let letters_out = std::mem::take(letters);
+            if let Err(Post::Core(_, back)) = post(Post::Core(CoreId(core as u16), letters_out)) {
+                *letters = back;
+            }
+        }
+    }
 
     /// Ends in order: no new connections, 1001 to WebSockets, parked polls answered, and what is left cut after a while.
-    pub fn stop(&mut self) {}
+    pub fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.timers.insert(self.now + self.setup.limits.stop_wait, Timer::Cut);
+        let keys: Vec<ConnKey> = self.conns.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.stop_conn(key);
+        }
+    }
 
     /// Whether everything has ended since [`stop`](Shard::stop).
     pub fn is_stopped(&self) -> bool {
-        true
+        self.stopping && self.conns.is_empty()
+    }
+
+    /// How much it holds.
+    pub fn census(&self) -> Census {
+        let parked = self
+            .mirrors
+            .iter()
+            .map(|(_, mirror)| mirror.parked.len())
+            .sum::<usize>();
+        Census {
+            connections: self.conns.len(),
+            sessions: self.sessions.len(),
+            parked_polls: parked + self.sessions.parked(),
+            subscribers: self.mirrors.iter().map(|(_, mirror)| mirror.readers()).sum(),
+            mirrors: self.mirrors.len(),
+            send_log_bytes: self.mirrors.iter().map(|(_, mirror)| mirror.log_bytes()).sum(),
+            private_bytes: self
+                .conns
+                .iter()
+                .map(|(_, conn)| conn.private_bytes() + conn.held.len())
+                .sum(),
+            timers: self.timers.len(),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.setup.limits
+    }
+
+    /// Asks a kind what a message means. Its code may fail: then its listeners here are told, and nobody else notices.
+    fn receive(&mut self, target: &Target, sender: Sender, message: Message<'_>) -> Result<Deed, Refusal> {
+        let kind = self.setup.class(target.class).kind;
+        guarded(|| kind.receive(sender, message)).unwrap_or_else(|| {
+            if let Some(mirror) = self.channels.get(&target.channel).copied() {
+                self.fail_mirror(mirror, &Refusal::Failed);
+            }
+            Err(Refusal::Failed)
+        })
+    }
+
+    /// Sends an op with a ticket that brings its outcome back to `asker`.
+    fn ask(&mut self, target: &Target, asker: Asker, number: u32, act: Act) {
+        let answered = !matches!(act, Act::Listeners { .. } | Act::Detach);
+        self.ops_in_flight += usize::from(answered);
+        let ticket = Ticket { asker, number };
+        self.ops.push(Op {
+            channel: target.channel.clone(),
+            class: target.class,
+            ticket,
+            act,
+        });
+    }
+
+    /// Whether the engine has as much of this core's as it may have.
+    fn is_engine_full(&self) -> bool {
+        self.ops_in_flight >= OPS_IN_FLIGHT_MAX
     }
 }
 
 impl Sink for Shard {
-    fn accepted(&mut self, _listener: ListenerId, _peer: SocketAddr) -> Option<ConnKey> {
-        None
+    fn accepted(&mut self, listener: ListenerId, _peer: SocketAddr) -> Option<ConnKey> {
+        if self.stopping || self.conns.len() >= self.connections_max {
+            return None;
+        }
+        let key = self.conns.insert(Conn::new(listener, self.now));
+        self.set_alarm(key, Some((self.now + self.limits().head_wait, Alarm::Head)));
+        Some(key)
     }
-    fn received(&mut self, _key: ConnKey, _bytes: &mut [u8]) {}
-    fn sent(&mut self, _key: ConnKey, _len: usize) {}
-    fn finished(&mut self, _key: ConnKey) {}
-    fn ended(&mut self, _key: ConnKey, _why: Ended) {}
+
+    fn received(&mut self, key: ConnKey, bytes: &mut [u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.heard = self.now;
+        if conn.stage != Stage::Open {
+            return;
+        }
+        if conn.paused {
+            conn.held.extend_from_slice(bytes);
+            return;
+        }
+        self.read(key, bytes);
+    }
+
+    fn sent(&mut self, key: ConnKey, len: usize) {
+        self.went_on(key, len);
+    }
+
+    fn finished(&mut self, key: ConnKey) {
+        self.peer_finished(key);
+    }
+
+    fn ended(&mut self, key: ConnKey, _why: Ended) {
+        self.detach_conn(key);
+        self.conns.remove(key);
+    }
+}
+
+impl Shard {
+    /// Parses what a connection received, until it is all used or must wait.
+    fn read(&mut self, key: ConnKey, mut bytes: &mut [u8]) {
+        loop {
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if conn.stage != Stage::Open {
+                return;
+            }
+            let protocol = std::mem::replace(&mut conn.protocol, Protocol::Away);
+            let (protocol, used, more) = match protocol {
+                Protocol::Http(http) => self.read_http(key, http, bytes),
+                Protocol::WebSocket(ws) => self.read_websocket(key, ws, bytes),
+                Protocol::EventStream(mut stream) => {
+                    let used = stream.next(bytes);
+                    (Protocol::EventStream(stream), used, false)
+                }
+                Protocol::Away => (Protocol::Away, bytes.len(), false),
+            };
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            conn.protocol = protocol;
+            bytes = &mut bytes[used..];
+            if !more {
+                break;
+            }
+        }
+        if !bytes.is_empty() {
+            self.hold(key, bytes);
+        }
+        self.serve_soon(key);
+    }
+
+    /// Keeps what cannot be parsed yet, and stops reading.
+    fn hold(&mut self, key: ConnKey, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.stage != Stage::Open {
+            return;
+        }
+        conn.held.splice(0..0, bytes.iter().copied());
+        if !conn.paused {
+            conn.paused = true;
+            self.commands.push(Command::Pause(key));
+            self.waiting.push(key);
+        }
+    }
+
+    /// Goes on with connections whose parsing waited for room that there is now.
+    fn resume_waiting(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            if conn.stage != Stage::Open {
+                continue;
+            }
+            if self.must_wait(key) {
+                self.waiting.push(key);
+                continue;
+            }
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.paused = false;
+            let mut held = std::mem::take(&mut conn.held);
+            self.commands.push(Command::Resume(key));
+            self.read(key, &mut held);
+        }
+    }
+
+    /// Whether parsing must wait: for room in what waits for this connection, in the engine or in its channel's log, or
+    /// for the request in hand to be answered.
+    fn must_wait(&self, key: ConnKey) -> bool {
+        let Some(conn) = self.conns.get(key) else { return false };
+        let limits = self.limits();
+        let private =
+            conn.private_bytes() >= limits.private_bytes_max || conn.private_messages() >= limits.private_messages_max;
+        let congested = conn.subscriptions.iter().any(|subscription| {
+            self.mirrors
+                .get(subscription.mirror)
+                .is_some_and(|mirror| mirror.is_congested(limits))
+        });
+        let in_hand = matches!(conn.protocol, Protocol::Http(_)) && conn.pending.is_some();
+        private || congested || in_hand || self.is_engine_full() || self.refused.is_some()
+    }
+
+    fn next_number(&mut self) -> u32 {
+        self.number = self.number.wrapping_add(1);
+        self.number
+    }
+
+    fn pending(&mut self, key: ConnKey) -> Option<Pending> {
+        self.conns.get_mut(key)?.pending.take().map(|pending| *pending)
+    }
+}
+
+/// Runs one channel's code. A panic in it is that channel's alone; what it was told to change is dropped by the caller.
+fn guarded<T>(code: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)).ok()
 }

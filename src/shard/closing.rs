@@ -1,0 +1,181 @@
+//! How connections end: in order (all that waits is sent, our FIN, the peer's FIN or a timeout, close), or cut.
+
+use super::connection::{Alarm, Pending, Protocol, Stage};
+use super::delivery::{Command, LogReaders};
+use super::{Mail, Shard};
+use crate::base::keys::{ConnKey, MirrorKey};
+use crate::mirror::sendlog::Passed;
+use crate::wire::ws::close;
+
+impl Shard {
+    /// Ends a connection in order. What it receives from now on is ignored.
+    pub(super) fn end(&mut self, key: ConnKey) {
+        let close_wait = self.limits().close_wait;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.stage != Stage::Open {
+            return;
+        }
+        self.unsubscribe(key);
+        self.drop_pending(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.stage = Stage::Ending;
+        conn.held = Vec::new();
+        if conn.paused {
+            conn.paused = false;
+            self.commands.push(Command::Resume(key));
+        }
+        // A message in hand that the peer does not take ends by this too.
+        self.set_alarm(key, Some((self.now + close_wait, Alarm::CloseDue)));
+        self.serve_soon(key);
+    }
+
+    /// Sends a WebSocket close; the connection ends when the peer has answered it.
+    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &'static str) {
+        let close_wait = self.limits().close_wait;
+        self.unsubscribe(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match &mut conn.protocol {
+            Protocol::WebSocket(ws) => {
+                let mut out = Vec::new();
+                ws.socket.close(code, reason, &mut out);
+                ws.asked.clear();
+                self.push(key, &out, None);
+                self.set_alarm(key, Some((self.now + close_wait, Alarm::CloseDue)));
+            }
+            // Its bytes are being read right now: the reader looks for this.
+            Protocol::Away => conn.closing = Some((code, reason)),
+            Protocol::Http(_) | Protocol::EventStream(_) => self.end(key),
+        }
+    }
+
+    /// The tail of a log has passed a reader: it is to come back and resume.
+    pub(super) fn passed(&mut self, passed: Passed, mirror: MirrorKey, log: u8) {
+        let key = passed.conn;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.subscriptions
+            .retain(|known| (known.mirror, known.log) != (mirror, log));
+        conn.outgoing().passed(mirror, log, passed.rest);
+        conn.outgoing().forget_pieces();
+        self.recount(mirror);
+        self.close_websocket(key, close::TOO_SLOW, "too slow: come back and resume");
+    }
+
+    /// Ends a connection at once, whatever is under way.
+    pub(super) fn cut(&mut self, key: ConnKey) {
+        self.close(key, true);
+    }
+
+    /// Ends what is left after a stop has taken its time.
+    pub(super) fn cut_all(&mut self) {
+        let keys: Vec<ConnKey> = self.conns.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.cut(key);
+        }
+    }
+
+    pub(super) fn close(&mut self, key: ConnKey, reset: bool) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.stage != Stage::Gone {
+            conn.stage = Stage::Gone;
+            self.detach_conn(key);
+            self.commands.push(Command::Close { key, reset });
+        }
+    }
+
+    /// Takes a connection out of everything that knows it.
+    pub(super) fn detach_conn(&mut self, key: ConnKey) {
+        self.unsubscribe(key);
+        self.drop_pending(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outgoing = None;
+        conn.held = Vec::new();
+        conn.alarm = None;
+        if let Some((timer, _)) = conn.timer.take() {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Leaves all logs; the rest of the message in hand stays with the connection.
+    pub(super) fn unsubscribe(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        for subscription in std::mem::take(&mut conn.subscriptions) {
+            let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else {
+                continue;
+            };
+            let log = &mut mirror.logs[usize::from(subscription.log)].log;
+            let mut readers = LogReaders {
+                conns: &mut self.conns,
+                mirror: subscription.mirror,
+                log: subscription.log,
+            };
+            let rest = log.leave(subscription.place, &mut readers);
+            log.forget();
+            if let Some(conn) = self.conns.get_mut(key)
+                && (rest.is_some() || conn.outgoing.is_some())
+            {
+                conn.outgoing().passed(subscription.mirror, subscription.log, rest);
+            }
+            self.recount(subscription.mirror);
+        }
+    }
+
+    /// Nobody waits any more for what a connection waited for.
+    fn drop_pending(&mut self, key: ConnKey) {
+        match self.pending(key) {
+            Some(Pending::Parked { mirror, .. }) => self.unpark(key, mirror),
+            Some(Pending::Session { name, number, .. }) => {
+                if name.core == self.core {
+                    self.withdraw(name, self.core, key, number);
+                } else {
+                    let letter = Mail::Withdraw {
+                        name,
+                        from: self.core,
+                        conn: key,
+                        number,
+                    };
+                    self.letters[usize::from(name.core.0)].push(letter);
+                }
+            }
+            // Whoever answers these finds that nobody waits.
+            Some(Pending::Read { .. } | Pending::Op { .. }) | None => {}
+        }
+    }
+
+    /// The peer sends no more.
+    pub(super) fn peer_finished(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.peer_finished = true;
+        match (conn.stage, &conn.protocol) {
+            (Stage::Open, Protocol::Http(_)) => {
+                // A peer that closes looks like one that only sends no more. A POST under way is answered; a poll is
+                // not, because a vote given to a poll that nobody reads would be lost to its session.
+                let answers = matches!(conn.pending.as_deref(), Some(Pending::Op { .. })) || !conn.held.is_empty();
+                if !answers {
+                    self.end(key);
+                }
+            }
+            (Stage::Open, Protocol::WebSocket(_) | Protocol::EventStream(_) | Protocol::Away)
+            | (Stage::Finished, _) => {
+                self.close(key, false);
+            }
+            (Stage::Ending | Stage::Gone, _) => {}
+        }
+    }
+
+    /// The server stops.
+    pub(super) fn stop_conn(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match (&conn.protocol, conn.pending.as_deref()) {
+            (Protocol::WebSocket(_), _) => self.close_websocket(key, close::GOING_AWAY, "the server stops"),
+            (Protocol::Http(_), Some(Pending::Parked { mirror, .. })) => {
+                let mirror = *mirror;
+                self.unpark(key, mirror);
+                self.answer_parked(key, true);
+            }
+            (Protocol::Http(_), Some(Pending::Session { .. })) => self.answer_session_over(key),
+            // Their answers are under way, and are the last.
+            (Protocol::Http(_), Some(Pending::Op { .. } | Pending::Read { .. })) => {}
+            (Protocol::Http(_) | Protocol::EventStream(_) | Protocol::Away, _) => self.end(key),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a shard holds of one connection.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::outgoing::Outgoing;
+use super::sessions::SessionName;
+use crate::base::keys::{ListenerId, MirrorKey};
+use crate::base::time::Time;
+use crate::base::wheel::TimerKey;
+use crate::conn::http::Http;
+use crate::conn::sse::EventStream;
+use crate::conn::ws::WebSocket;
+use crate::engine::Position;
+use crate::kind::Kind;
+use crate::mirror::encoding::Encoding;
+use crate::mirror::sendlog::Place;
+use crate::route::page::{Language, PageId};
+use crate::route::{DialectId, Target};
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) listener: ListenerId,
+    pub(super) protocol: Protocol,
+    /// What waits for this connection alone; none at rest.
+    pub(super) outgoing: Option<Box<Outgoing>>,
+    pub(super) subscriptions: SmallVec<[Subscription; 1]>,
+    /// What it waits for: the request in hand, or the snapshot of a stream that begins.
+    pub(super) pending: Option<Box<Pending>>,
+    /// Received and not parsed yet: parsing waits for room. At most one read's worth.
+    pub(super) held: Vec<u8>,
+    /// When something came last.
+    pub(super) heard: Time,
+    pub(super) alarm: Option<(Time, Alarm)>,
+    pub(super) timer: Option<(TimerKey, Time)>,
+    pub(super) stage: Stage,
+    /// A send was cut short or is in flight: the driver will tell.
+    pub(super) stuck: bool,
+    /// It stands in the queue of those to be served.
+    pub(super) ready: bool,
+    /// The driver was told not to read.
+    pub(super) paused: bool,
+    /// The peer sends no more.
+    pub(super) peer_finished: bool,
+    /// A close that was decided while its bytes were being read.
+    pub(super) closing: Option<(u16, &'static str)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Protocol {
+    Http(Http),
+    WebSocket(Box<Ws>),
+    EventStream(EventStream),
+    /// Out of the table while its bytes are read.
+    Away,
+}
+
+/// A WebSocket connection and the channel it talks to.
+#[derive(Debug)]
+pub(super) struct Ws {
+    pub(super) socket: WebSocket,
+    pub(super) target: Target,
+    pub(super) kind: Kind,
+    pub(super) dialect: DialectId,
+    /// Questions that the engine has not answered yet, in order.
+    pub(super) asked: VecDeque<Asked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) number: u32,
+    /// The client's own number for it.
+    pub(super) id: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription {
+    pub(super) mirror: MirrorKey,
+    /// Index of the mirror's log.
+    pub(super) log: u8,
+    pub(super) place: Place,
+}
+
+/// How far a connection is with ending. What is received after `Open` is ignored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stage {
+    Open,
+    /// Our FIN follows when all that waits is sent.
+    Ending,
+    /// Our FIN is out; the peer's is awaited.
+    Finished,
+    /// To be closed in this turn's flush; the slot is free after it.
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Alarm {
+    /// A request's head takes too long, or none comes on a new connection.
+    Head,
+    /// A request's body takes too long.
+    Body,
+    /// No further request.
+    KeepAlive,
+    /// A parked poll's wait is over.
+    PollOver,
+    /// Time to ask whether the peer is there.
+    PingDue,
+    /// The answer to that is overdue.
+    PongDue,
+    /// The peer takes too long over its half of the close.
+    CloseDue,
+}
+
+/// How a request is to be answered, whatever the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Answering {
+    pub(super) head_only: bool,
+    pub(super) keep_alive: bool,
+    pub(super) minor_version: u8,
+    /// The `Origin`, if it is allowed.
+    pub(super) origin: Option<Box<str>>,
+}
+
+/// What a connection waits for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// The engine's answer to a POST.
+    Op { number: u32, how: Answering, reply: Reply },
+    /// A mirror that is live, behind the inbox.
+    Read {
+        mirror: MirrorKey,
+        how: Answering,
+        read: Read,
+    },
+    /// The next publication, or the end of the wait.
+    Parked {
+        mirror: MirrorKey,
+        how: Answering,
+        since: Position,
+    },
+    /// The session's next change, wherever the session lives.
+    Session {
+        name: SessionName,
+        number: u32,
+        how: Answering,
+        poll: SessionPoll,
+        cookie: bool,
+    },
+}
+
+/// Which form the answer to a POST has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Reply {
+    /// Our own JSON.
+    Json,
+    /// A text that says yes.
+    Text { accepted: Box<str> },
+}
+
+/// What is read of a mirror.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Read {
+    /// The present state, unless the client has it.
+    State { known: Option<Box<str>> },
+    /// What came after `since`; parked until then if nothing has.
+    Poll { since: Option<Position>, until: Time },
+    /// A page, and the cookie of a new session for who has none.
+    Page {
+        page: PageId,
+        language: Language,
+        session: Option<PageSession>,
+    },
+    /// A stream begins: snapshot or replay, then its log.
+    Join {
+        encoding: Encoding,
+        since: Option<Position>,
+    },
+}
+
+/// The session that goes with a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct PageSession {
+    /// How its changes will be written.
+    pub(super) dialect: DialectId,
+    /// The one that the client has.
+    pub(super) name: Option<SessionName>,
+}
+
+/// A poll of a session, as it may travel to another core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SessionPoll {
+    pub(super) target: Target,
+    pub(super) dialect: DialectId,
+    pub(super) until: Time,
+}
+
+impl Conn {
+    pub(super) fn new(listener: ListenerId, now: Time) -> Conn {
+        Conn {
+            listener,
+            protocol: Protocol::Http(Http::default()),
+            outgoing: None,
+            subscriptions: SmallVec::new(),
+            pending: None,
+            held: Vec::new(),
+            heard: now,
+            alarm: None,
+            timer: None,
+            stage: Stage::Open,
+            stuck: false,
+            ready: false,
+            paused: false,
+            peer_finished: false,
+            closing: None,
+        }
+    }
+
+    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
+        self.outgoing.get_or_insert_default()
+    }
+
+    pub(super) fn private_bytes(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes())
+    }
+
+    pub(super) fn private_messages(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.messages())
+    }
+}

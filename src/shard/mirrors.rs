@@ -1,0 +1,357 @@
+//! The life of mirrors: attached at first use, fed by the engine, dropped after lingering.
+
+use std::sync::Arc;
+
+use super::connection::{Conn, Pending, Protocol, Subscription};
+use super::delivery::LogReaders;
+use super::timers::Timer;
+use super::{Shard, guarded};
+use crate::base::keys::{ConnKey, MirrorKey};
+use crate::base::limits::MIRROR_LINGER;
+use crate::engine::{Act, Answer, Asker, Attached, Outcome, Publication, Refusal};
+use crate::mirror::encoding::Encoding;
+use crate::mirror::{Mirror, Sequel};
+use crate::route::Target;
+use crate::wire::ws::close;
+
+impl Shard {
+    /// The mirror of a channel, made and attached if there is none.
+    ///
+    /// # Errors
+    /// A refusal, if there are too many.
+    pub(super) fn mirror_of(&mut self, target: &Target) -> Result<MirrorKey, Refusal> {
+        if let Some(key) = self.channels.get(&target.channel) {
+            return Ok(*key);
+        }
+        if self.mirrors.len() >= self.limits().channels_max + self.setup.classes.len() {
+            return Err(Refusal::Full {
+                bound: "fewer channels at a time",
+            });
+        }
+        let kind = self.setup.class(target.class).kind;
+        let key = self
+            .mirrors
+            .insert(Mirror::new(target.channel.clone(), target.class, kind, 0));
+        self.channels.insert(target.channel.clone(), key);
+        self.attach(key);
+        Ok(key)
+    }
+
+    /// Asks the engine for all that a mirror has not.
+    pub(super) fn attach(&mut self, key: MirrorKey) {
+        let number = self.next_number();
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        mirror.attaching = Some(number);
+        // What the engine knows of this core's listeners it may have forgotten.
+        mirror.reported = 0;
+        let since = mirror.standing.as_ref().map(|standing| standing.at);
+        let target = Target {
+            channel: mirror.channel.clone(),
+            class: mirror.class,
+        };
+        self.ask(&target, Asker::Mirror(key), number, Act::Attach { since });
+        self.recount(key);
+    }
+
+    /// A publication has come.
+    pub(super) fn published(&mut self, publication: &Arc<Publication>) {
+        let Some(key) = self.channels.get(&publication.channel).copied() else {
+            return;
+        };
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let Some(spec) = &self.setup.class(mirror.class).spec else {
+            return;
+        };
+        match mirror.take(publication, spec.history_publications_max, spec.history_bytes_max) {
+            Sequel::Old => {}
+            Sequel::Gap => self.attach(key),
+            Sequel::Next => self.spread(key, publication),
+        }
+    }
+
+    /// Writes a publication into each log, and wakes who waits for one.
+    fn spread(&mut self, key: MirrorKey, publication: &Publication) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let Some(standing) = &mirror.standing else { return };
+        let (setup, encoder) = (&self.setup, &mut self.encoder);
+        let written = guarded(|| {
+            for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
+                let Encoding { transport, dialect } = encoded.encoding;
+                let log = &mut encoded.log;
+                let dialect = setup.dialect(dialect);
+                encoder.publication(transport, dialect, &standing.state, publication, |message| {
+                    log.append(message)
+                });
+            }
+        });
+        if written.is_none() {
+            self.fail_mirror(key, &Refusal::Failed);
+            return;
+        }
+        self.queue_rounds(key);
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        self.due_sessions.extend(&mirror.sessions);
+        let parked = std::mem::take(&mut mirror.parked);
+        for conn in parked {
+            self.answer_parked(conn, false);
+        }
+        self.recount(key);
+    }
+
+    fn queue_rounds(&mut self, key: MirrorKey) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        for (index, encoded) in mirror.logs.iter_mut().enumerate() {
+            if !encoded.queued && encoded.log.tail_bytes() > 0 {
+                encoded.queued = true;
+                self.rounds.push_back((key, index as u8));
+            }
+        }
+    }
+
+    /// The number of listeners, on all cores, has come.
+    pub(super) fn listeners_counted(&mut self, channel: &str, count: u32) {
+        let Some(key) = self.channels.get(channel).copied() else {
+            return;
+        };
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let Some(standing) = &mut mirror.standing else { return };
+        standing.listeners = count;
+        self.spread_listeners(key, count);
+    }
+
+    fn spread_listeners(&mut self, key: MirrorKey, count: u32) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
+            let dialect = self.setup.dialect(encoded.encoding.dialect);
+            if let Some(message) = self.encoder.listeners(encoded.encoding.transport, dialect, count) {
+                encoded.log.append(message);
+            }
+        }
+        self.queue_rounds(key);
+    }
+
+    /// The engine has answered.
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
+        self.ops_in_flight = self.ops_in_flight.saturating_sub(1);
+        match (outcome.ticket.asker, &outcome.result) {
+            (Asker::Mirror(key), Ok(Answer::Attached(attached))) => {
+                if self
+                    .mirrors
+                    .get(key)
+                    .is_some_and(|mirror| mirror.attaching == Some(outcome.ticket.number))
+                {
+                    self.attached(key, attached);
+                }
+            }
+            (Asker::Mirror(key), Err(refusal)) => self.fail_mirror(key, refusal),
+            (Asker::Mirror(_), Ok(Answer::Accepted(_))) => {}
+            (Asker::Connection(key), _) => {
+                // After an overflow an answer may come before publications of earlier revisions: it waits for them.
+                let mirror = self.channels.get(&outcome.channel).copied();
+                let mirror = mirror.and_then(|mirror| self.mirrors.get_mut(mirror));
+                match mirror.filter(|mirror| mirror.attaching.is_some() && mirror.standing.is_some()) {
+                    Some(mirror) => mirror.early.push(outcome),
+                    None => self.op_answered(key, outcome.ticket.number, outcome.result),
+                }
+            }
+            (Asker::Session(_), _) => {}
+        }
+    }
+
+    fn attached(&mut self, key: MirrorKey, attached: &Attached) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let known_listeners = mirror.standing.as_ref().map(|standing| standing.listeners);
+        let first_time = known_listeners.is_none();
+        match mirror.attached(attached) {
+            Some(news) => {
+                for publication in news {
+                    self.published(&publication);
+                }
+            }
+            None if first_time => {}
+            None => self.tell_gap(key),
+        }
+        if known_listeners.is_some_and(|known| known != attached.listeners) {
+            self.spread_listeners(key, attached.listeners);
+        }
+        let early = self
+            .mirrors
+            .get_mut(key)
+            .map(|mirror| std::mem::take(&mut mirror.early));
+        for Outcome { ticket, result, .. } in early.unwrap_or_default() {
+            if let Asker::Connection(conn) = ticket.asker {
+                self.op_answered(conn, ticket.number, result);
+            }
+        }
+        if let Some(mirror) = self.mirrors.get_mut(key) {
+            self.due_sessions.extend(&mirror.sessions);
+        }
+    }
+
+    /// There is a gap on running streams: who can be told gets the present state, who cannot is to come back.
+    fn tell_gap(&mut self, key: MirrorKey) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let Some(standing) = &mirror.standing else { return };
+        let snapshot = crate::route::dialect::Snapshot {
+            channel: &mirror.channel,
+            kind: mirror.kind,
+            at: standing.at,
+            state: &standing.state,
+            recent: &standing.recent,
+        };
+        let mut untold: Vec<ConnKey> = Vec::new();
+        for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
+            let dialect = self.setup.dialect(encoded.encoding.dialect);
+            match self.encoder.snapshot(encoded.encoding.transport, dialect, &snapshot) {
+                Some(message) => encoded.log.append(message),
+                None => untold.extend(encoded.log.conns()),
+            }
+        }
+        let parked = std::mem::take(&mut mirror.parked);
+        self.queue_rounds(key);
+        for conn in untold {
+            self.close_websocket(conn, close::TOO_SLOW, "history was lost: come back");
+        }
+        for conn in parked {
+            self.answer_parked(conn, false);
+        }
+    }
+
+    /// A stream's connection reads a log from now on.
+    pub(super) fn subscribe(&mut self, conn_key: ConnKey, key: MirrorKey, encoding: Encoding) {
+        let Some(mirror) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(conn_key) else {
+            return;
+        };
+        let log = mirror.log(encoding);
+        let place = mirror.logs[log].log.join(conn_key);
+        conn.subscriptions.push(Subscription {
+            mirror: key,
+            log: log as u8,
+            place,
+        });
+        if conn.stuck {
+            let mut readers = LogReaders {
+                conns: &mut self.conns,
+                mirror: key,
+                log: log as u8,
+            };
+            mirror.logs[log].log.demote(place, &mut readers);
+        }
+        self.recount(key);
+    }
+
+    /// Has a mirror's listeners counted at the end of the turn, and its use looked at.
+    pub(super) fn recount(&mut self, key: MirrorKey) {
+        if self.recount.last() != Some(&key) {
+            self.recount.push(key);
+        }
+    }
+
+    /// Tells the engine how many listen here, where that has changed.
+    pub(super) fn count_listeners(&mut self) {
+        for key in std::mem::take(&mut self.recount) {
+            let Some(mirror) = self.mirrors.get_mut(key) else {
+                continue;
+            };
+            let count = mirror.listeners();
+            if mirror.is_used() {
+                mirror.unused_since = None;
+            } else if mirror.unused_since.is_none() {
+                mirror.unused_since = Some(self.now);
+                self.timers.insert(self.now + MIRROR_LINGER, Timer::Mirror(key));
+            }
+            if count != mirror.reported {
+                mirror.reported = count;
+                let target = Target {
+                    channel: mirror.channel.clone(),
+                    class: mirror.class,
+                };
+                self.ask(&target, Asker::Mirror(key), 0, Act::Listeners { count });
+            }
+        }
+    }
+
+    /// Nobody has used it for a while.
+    pub(super) fn drop_mirror(&mut self, key: MirrorKey) {
+        if let Some(mirror) = self.forget_mirror(key) {
+            let target = Target {
+                channel: mirror.channel,
+                class: mirror.class,
+            };
+            self.ask(&target, Asker::Mirror(key), 0, Act::Detach);
+        }
+    }
+
+    fn forget_mirror(&mut self, key: MirrorKey) -> Option<Mirror> {
+        let mirror = self.mirrors.remove(key)?;
+        self.channels.remove(&mirror.channel);
+        Some(mirror)
+    }
+
+    /// The channel's code failed, or the engine refuses to attach: its listeners here are told, and the mirror goes.
+    pub(super) fn fail_mirror(&mut self, key: MirrorKey, refusal: &Refusal) {
+        let Some(mirror) = self.mirrors.get(key) else { return };
+        let readers: Vec<ConnKey> = mirror.logs.iter().flat_map(|encoded| encoded.log.conns()).collect();
+        let (code, reason) = match refusal {
+            Refusal::Failed => (close::FAILED, "the channel failed: come back"),
+            _ => (
+                close::TRY_AGAIN,
+                "the channel cannot be listened to now: try again later",
+            ),
+        };
+        for conn in readers {
+            self.close_websocket(conn, code, reason);
+        }
+        let Some(mirror) = self.forget_mirror(key) else { return };
+        let reads: Vec<ConnKey> = self
+            .reads
+            .iter()
+            .filter(|(_, of)| *of == key)
+            .map(|(conn, _)| *conn)
+            .collect();
+        self.reads.retain(|(_, of)| *of != key);
+        for conn in reads.into_iter().chain(mirror.parked) {
+            match self.conns.get(conn) {
+                Some(Conn {
+                    protocol: Protocol::Http(_),
+                    ..
+                }) => self.refuse_pending(conn, refusal),
+                Some(Conn {
+                    pending: Some(pending), ..
+                }) if matches!(**pending, Pending::Read { .. }) => {
+                    self.close_websocket(conn, code, reason);
+                }
+                Some(_) | None => {}
+            }
+        }
+        for session in mirror.sessions {
+            self.refuse_session(session, refusal);
+        }
+        for Outcome { ticket, result, .. } in mirror.early {
+            if let Asker::Connection(conn) = ticket.asker {
+                self.op_answered(conn, ticket.number, result);
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What waits to be sent to one connection alone, and how it is put together with its logs.
+//!
+//! A connection's stream is: the rest of the message in hand, then private pieces, then logs. A piece may stand behind
+//! a place of a log: an acknowledgement never overtakes a publication of an earlier revision.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::connection::Subscription;
+use crate::base::keys::{MirrorKey, OfMirror, Slots};
+use crate::base::limits::SCRATCH_BYTES_MAX;
+use crate::base::segment::{Slice, Writer};
+use crate::mirror::Mirror;
+
+/// Private pieces, in order.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// The rest of a log's message whose log has gone on without this reader.
+    rest: Option<Slice>,
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    /// What the driver has under way.
+    flight: Parts,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Behind {
+    pub(super) mirror: MirrorKey,
+    pub(super) log: u8,
+    pub(super) offset: u64,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    sent: usize,
+    messages: usize,
+    behind: Option<Behind>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Owned(Vec<u8>),
+    Shared(Slice),
+}
+
+/// Where the bytes of a send come from, in order.
+pub(super) type Parts = SmallVec<[Part; 2]>;
+
+/// One stretch of a send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    source: Source,
+    len: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Rest,
+    Piece,
+    Log { mirror: MirrorKey, log: u8 },
+}
+
+impl Part {
+    /// A stretch of a log.
+    pub(super) fn log(mirror: MirrorKey, log: u8, len: usize) -> Part {
+        Part {
+            source: Source::Log { mirror, log },
+            len,
+        }
+    }
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Shared(slice) => slice,
+        }
+    }
+}
+
+impl Outgoing {
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// Messages that wait.
+    pub(super) fn messages(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.messages).sum()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.pieces.is_empty() && self.flight.is_empty()
+    }
+
+    /// Adds one message.
+    pub(super) fn push(&mut self, bytes: &[u8], behind: Option<Behind>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        if let Some(Piece {
+            bytes: Bytes::Owned(last),
+            messages,
+            behind: last_behind,
+            ..
+        }) = self.pieces.back_mut()
+            && *last_behind == behind
+            && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
+        {
+            last.extend_from_slice(bytes);
+            *messages += 1;
+            return;
+        }
+        self.pieces.push_back(Piece {
+            bytes: Bytes::Owned(bytes.to_vec()),
+            sent: 0,
+            messages: 1,
+            behind,
+        });
+    }
+
+    /// Adds one message that others get too.
+    pub(super) fn push_shared(&mut self, slice: Slice) {
+        if !slice.is_empty() {
+            self.bytes += slice.len();
+            self.pieces.push_back(Piece {
+                bytes: Bytes::Shared(slice),
+                sent: 0,
+                messages: 1,
+                behind: None,
+            });
+        }
+    }
+
+    /// Drops what is not begun, except the message in hand: nothing more is said but what is pushed from now on.
+    pub(super) fn forget_pieces(&mut self) {
+        let flying = self.flight.iter().filter(|part| part.source == Source::Piece).count();
+        let begun = usize::from(self.pieces.front().is_some_and(|piece| piece.sent > 0));
+        let keep = flying.max(begun);
+        for piece in self.pieces.drain(keep.min(self.pieces.len())..) {
+            self.bytes -= piece.bytes.get().len() - piece.sent;
+        }
+    }
+
+    /// Its log has gone on: what was in hand is kept here.
+    pub(super) fn passed(&mut self, mirror: MirrorKey, log: u8, rest: Option<Slice>) {
+        for part in &mut self.flight {
+            if part.source == (Source::Log { mirror, log }) {
+                part.source = Source::Rest;
+            }
+        }
+        self.rest = rest;
+    }
+
+    /// Bytes of a log that are under way.
+    pub(super) fn in_flight(&self, mirror: MirrorKey, log: u8) -> usize {
+        let of_log = |part: &&Part| part.source == Source::Log { mirror, log };
+        self.flight.iter().filter(of_log).map(|part| part.len).sum()
+    }
+
+    /// The driver has a send under way.
+    pub(super) fn fly(&mut self, parts: Parts) {
+        self.flight = parts;
+    }
+
+    /// The send under way has ended.
+    pub(super) fn landed(&mut self) -> Parts {
+        std::mem::take(&mut self.flight)
+    }
+
+    fn taken_rest(&mut self, len: usize) {
+        self.rest = self
+            .rest
+            .take()
+            .map(|rest| rest.skip(len))
+            .filter(|rest| !rest.is_empty());
+    }
+
+    fn taken_piece(&mut self, len: usize) {
+        self.bytes -= len;
+        if let Some(front) = self.pieces.front_mut() {
+            front.sent += len;
+            if front.sent == front.bytes.get().len() {
+                self.pieces.pop_front();
+            }
+        }
+    }
+}
+
+/// Puts the next send together: one slice, and where its bytes come from. `None` if there is nothing to send.
+pub(super) fn gather(
+    outgoing: Option<&Outgoing>,
+    subscriptions: &[Subscription],
+    mirrors: &Slots<OfMirror, Mirror>,
+) -> Option<(Parts, Slice)> {
+    let mut load = Load {
+        parts: Parts::new(),
+        stretches: SmallVec::new(),
+        len: 0,
+        full: false,
+    };
+    let mut reading: SmallVec<[Reading<'_>; 1]> = subscriptions
+        .iter()
+        .filter_map(|subscription| {
+            let log = &mirrors.get(subscription.mirror)?.logs[usize::from(subscription.log)].log;
+            Some(Reading {
+                subscription,
+                log,
+                cursor: log.cursor(subscription.place),
+            })
+        })
+        .collect();
+    if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
+        load.add(Source::Rest, Stretch::Shared(rest.clone()));
+    }
+    let begun = outgoing
+        .and_then(|outgoing| outgoing.pieces.front())
+        .filter(|piece| piece.sent > 0);
+    if let Some(piece) = begun {
+        load.add_piece(piece);
+    }
+    for reading in &mut reading {
+        let boundary = reading.log.boundary(reading.cursor);
+        reading.load(boundary, &mut load);
+    }
+    let pieces = outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
+    for piece in pieces.skip(usize::from(begun.is_some())) {
+        if let Some(behind) = piece.behind {
+            let before = |reading: &&mut Reading<'_>| {
+                reading.subscription.mirror == behind.mirror && reading.subscription.log == behind.log
+            };
+            if let Some(reading) = reading.iter_mut().find(before) {
+                reading.load(behind.offset, &mut load);
+            }
+        }
+        load.add_piece(piece);
+    }
+    for reading in &mut reading {
+        let end = reading.log.end();
+        reading.load(end, &mut load);
+    }
+    load.into_send()
+}
+
+/// Counts what was taken of a send. Returns whether a log was advanced.
+pub(super) fn settle(
+    mut outgoing: Option<&mut Outgoing>,
+    subscriptions: &[Subscription],
+    mirrors: &mut Slots<OfMirror, Mirror>,
+    parts: &Parts,
+    mut taken: usize,
+) {
+    for part in parts {
+        let len = part.len.min(taken);
+        taken -= len;
+        match (part.source, outgoing.as_deref_mut()) {
+            (Source::Rest, Some(outgoing)) => outgoing.taken_rest(len),
+            (Source::Piece, Some(outgoing)) => outgoing.taken_piece(len),
+            (Source::Rest | Source::Piece, None) => {}
+            (Source::Log { mirror, log }, _) => {
+                let subscription = subscriptions
+                    .iter()
+                    .find(|known| known.mirror == mirror && known.log == log);
+                if let (Some(subscription), Some(mirror)) = (subscription, mirrors.get_mut(mirror)) {
+                    mirror.logs[usize::from(log)].log.advance(subscription.place, len);
+                }
+            }
+        }
+        if taken == 0 {
+            break;
+        }
+    }
+}
+
+struct Reading<'a> {
+    subscription: &'a Subscription,
+    log: &'a crate::mirror::sendlog::SendLog,
+    cursor: u64,
+}
+
+impl Reading<'_> {
+    fn load(&mut self, to: u64, load: &mut Load<'_>) {
+        while self.cursor < to && !load.full {
+            let slice = self.log.slice(self.cursor, to);
+            let len = slice.len() as u64;
+            let Subscription { mirror, log, .. } = *self.subscription;
+            if load.add(Source::Log { mirror, log }, Stretch::Shared(slice)) {
+                self.cursor += len;
+            }
+        }
+    }
+}
+
+enum Stretch<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Slice),
+}
+
+impl Stretch<'_> {
+    fn get(&self) -> &[u8] {
+        match self {
+            Stretch::Borrowed(bytes) => bytes,
+            Stretch::Shared(slice) => slice,
+        }
+    }
+}
+
+struct Load<'a> {
+    parts: Parts,
+    stretches: SmallVec<[Stretch<'a>; 2]>,
+    len: usize,
+    full: bool,
+}
+
+impl<'a> Load<'a> {
+    /// Adds a stretch, if it finds room; the first always does. After one that does not, nothing does.
+    fn add(&mut self, source: Source, stretch: Stretch<'a>) -> bool {
+        let len = stretch.get().len();
+        self.full |= self.len > 0 && self.len + len > SCRATCH_BYTES_MAX;
+        if !self.full {
+            self.parts.push(Part { source, len });
+            self.stretches.push(stretch);
+            self.len += len;
+        }
+        !self.full
+    }
+
+    fn add_piece(&mut self, piece: &'a Piece) {
+        let stretch = match &piece.bytes {
+            Bytes::Owned(bytes) => Stretch::Borrowed(&bytes[piece.sent..]),
+            Bytes::Shared(slice) => Stretch::Shared(slice.skip(piece.sent)),
+        };
+        self.add(Source::Piece, stretch);
+    }
+
+    fn into_send(mut self) -> Option<(Parts, Slice)> {
+        if self.len == 0 {
+            return None;
+        }
+        if self.stretches.len() == 1 && matches!(self.stretches[0], Stretch::Shared(_)) {
+            let Some(Stretch::Shared(slice)) = self.stretches.pop() else {
+                return None;
+            };
+            return Some((self.parts, slice));
+        }
+        let mut writer = Writer::with_capacity(self.len);
+        for stretch in &self.stretches {
+            writer.append(stretch.get());
+        }
+        Some((self.parts, writer.slice(0..self.len)))
+    }
+}

@@ -1,0 +1,288 @@
+//! Reads: answered when their mirror is live and behind all mail that came before them, so that who got an answer to a
+//! POST finds its effect.
+
+use std::sync::Arc;
+
+use super::connection::{Alarm, Answering, Pending, Protocol, Read};
+use super::responses::JSON;
+use super::{Shard, guarded};
+use crate::base::keys::{ConnKey, MirrorKey};
+use crate::base::time::Time;
+use crate::engine::{Position, Publication, Refusal, State};
+use crate::mirror::View;
+use crate::mirror::encoding::Encoding;
+use crate::route::dialect::own;
+use crate::route::page::{self, Language, PageId};
+
+impl Shard {
+    /// Answers the reads whose mirror is live.
+    pub(super) fn answer_reads(&mut self) {
+        let mut later = Vec::new();
+        for (conn, key) in std::mem::take(&mut self.reads) {
+            let waits = self.conns.get(conn).is_some_and(|conn| conn.pending.is_some());
+            match self.mirrors.get_mut(key) {
+                Some(mirror) if waits && mirror.live().is_none() => later.push((conn, key)),
+                Some(mirror) => {
+                    mirror.reads -= 1;
+                    self.recount(key);
+                    self.answer_read(conn, key);
+                }
+                None => {}
+            }
+        }
+        self.reads.append(&mut later);
+    }
+
+    fn answer_read(&mut self, key: ConnKey, mirror: MirrorKey) {
+        let (how, read) = match self.pending(key) {
+            Some(Pending::Read { how, read, .. }) => (how, read),
+            other => {
+                if let (Some(other), Some(conn)) = (other, self.conns.get_mut(key)) {
+                    conn.pending = Some(Box::new(other));
+                }
+                return;
+            }
+        };
+        // Writing is the channel's code, and may fail.
+        let shard = &mut *self;
+        let written = guarded(|| match read {
+            Read::State { known } => shard.answer_state(key, mirror, &how, known.as_deref()),
+            Read::Poll { since, until } => shard.answer_poll(key, mirror, how, since, until),
+            Read::Page {
+                page,
+                language,
+                session,
+            } => shard.answer_with_page(key, mirror, &how, page, language, session),
+            Read::Join { encoding, since } => shard.begin_stream(key, mirror, encoding, since),
+        });
+        if written.is_none() {
+            self.fail_mirror(mirror, &Refusal::Failed);
+            self.cut(key);
+        }
+    }
+
+    fn answer_state(&mut self, key: ConnKey, mirror_key: MirrorKey, how: &Answering, known: Option<&str>) {
+        let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
+            return;
+        };
+        let Some(at) = mirror.live().map(|standing| standing.at) else {
+            return;
+        };
+        let etag = format!("\"{at}\"");
+        let headers = [
+            ("ETag", etag.as_str()),
+            ("Cache-Control", "no-cache"),
+            ("Vary", "Accept"),
+        ];
+        if known.is_some_and(|known| is_known(known, &etag)) {
+            self.answer(key, how, 304, &headers, b"");
+            return;
+        }
+        let json = mirror.view(View::Json, |snapshot| {
+            let mut json = Vec::new();
+            own::snapshot(&mut json, snapshot);
+            Some(json)
+        });
+        let mut headers = headers.to_vec();
+        headers.push(("Content-Type", JSON));
+        self.answer(key, how, 200, &headers, &json.as_deref().unwrap_or_default());
+    }
+
+    fn answer_poll(
+        &mut self,
+        key: ConnKey,
+        mirror_key: MirrorKey,
+        how: Answering,
+        since: Option<Position>,
+        until: Time,
+    ) {
+        let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
+            return;
+        };
+        let Some(standing) = mirror.live() else { return };
+        let waits = since == Some(standing.at) && until > self.now && !self.stopping;
+        if let (Some(since), true) = (since, waits) {
+            mirror.parked.push(key);
+            self.recount(mirror_key);
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.pending = Some(Box::new(Pending::Parked {
+                    mirror: mirror_key,
+                    how,
+                    since,
+                }));
+            }
+            self.set_alarm(key, Some((until, Alarm::PollOver)));
+            return;
+        }
+        self.answer_news(key, mirror_key, &how, since);
+    }
+
+    /// Answers a parked poll: there is news, or the wait is over. It is out of the mirror's list already.
+    pub(super) fn answer_parked(&mut self, key: ConnKey, over: bool) {
+        match self.pending(key) {
+            Some(Pending::Parked { mirror, how, since }) => {
+                let shard = &mut *self;
+                if guarded(|| shard.answer_news(key, mirror, &how, Some(since))).is_none() {
+                    self.cut(key);
+                }
+            }
+            other => {
+                debug_assert!(over || other.is_none(), "a parked poll waits for nothing else");
+                if let (Some(other), Some(conn)) = (other, self.conns.get_mut(key)) {
+                    conn.pending = Some(Box::new(other));
+                }
+            }
+        }
+    }
+
+    fn answer_news(&mut self, key: ConnKey, mirror: MirrorKey, how: &Answering, since: Option<Position>) {
+        let Some(mirror) = self.mirrors.get(mirror) else { return };
+        let Some(standing) = &mirror.standing else { return };
+        let mut json = Vec::new();
+        match since.and_then(|since| standing.follow(since)) {
+            Some(news) => own::publications(&mut json, &mirror.channel, standing.at, &standing.state, news),
+            None => {
+                if let Some(snapshot) = mirror.snapshot() {
+                    own::snapshot(&mut json, &snapshot);
+                }
+            }
+        }
+        self.answer(
+            key,
+            how,
+            200,
+            &[("Content-Type", JSON), ("Cache-Control", "no-store")],
+            &json,
+        );
+    }
+
+    /// A poll's connection is gone, or its wait is over.
+    pub(super) fn unpark(&mut self, key: ConnKey, mirror_key: MirrorKey) {
+        if let Some(mirror) = self.mirrors.get_mut(mirror_key) {
+            mirror.parked.retain(|parked| *parked != key);
+            self.recount(mirror_key);
+        }
+    }
+
+    fn answer_with_page(
+        &mut self,
+        key: ConnKey,
+        mirror_key: MirrorKey,
+        how: &Answering,
+        page: PageId,
+        language: Language,
+        session: Option<super::connection::PageSession>,
+    ) {
+        let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
+            return;
+        };
+        let Some(at) = mirror.live().map(|standing| standing.at) else {
+            return;
+        };
+        let target = crate::route::Target {
+            channel: mirror.channel.clone(),
+            class: mirror.class,
+        };
+        let html = mirror.view(View::Page(page, language), |snapshot| {
+            let State::Tally { options, counts } = snapshot.state else {
+                return None;
+            };
+            let view = page::View {
+                channel: snapshot.channel,
+                at: snapshot.at,
+                options,
+                counts,
+            };
+            Some(page::render(page, language, &view).into_bytes())
+        });
+        let session = session.filter(|_| !how.head_only);
+        let cookie = session.and_then(|session| self.page_session(session, target, at));
+        self.answer_page(key, how, &html.as_deref().unwrap_or_default(), cookie.as_deref());
+    }
+
+    /// A stream's first bytes: a replay if `since` can be followed, the present state otherwise; then it reads its log.
+    fn begin_stream(&mut self, key: ConnKey, mirror_key: MirrorKey, encoding: Encoding, since: Option<Position>) {
+        let is_open = self.conns.get(key).is_some_and(|conn| match &conn.protocol {
+            Protocol::WebSocket(ws) => ws.socket.is_open(),
+            Protocol::EventStream(_) => true,
+            Protocol::Http(_) | Protocol::Away => false,
+        });
+        let Encoding { transport, dialect } = encoding;
+        let dialect = self.setup.dialect(dialect).clone();
+        let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
+            return;
+        };
+        let (Some(standing), Some(snapshot)) = (mirror.live(), mirror.snapshot()) else {
+            return;
+        };
+        if !is_open {
+            return;
+        }
+        let listeners = standing.listeners;
+        let encoder = &mut self.encoder;
+        let news: Option<Vec<Arc<Publication>>> = since
+            .and_then(|since| standing.follow(since))
+            .map(|news| news.cloned().collect());
+        let mut first: Vec<Vec<u8>> = Vec::new();
+        match (since, &news) {
+            (Some(since), Some(_)) => {
+                first.extend(
+                    encoder
+                        .resumed(transport, &dialect, &snapshot, since)
+                        .map(<[u8]>::to_vec),
+                );
+            }
+            _ => {
+                let view = mirror.view(View::Framed(encoding), |snapshot| {
+                    encoder.snapshot(transport, &dialect, snapshot).map(<[u8]>::to_vec)
+                });
+                if let Some(view) = view {
+                    self.push_shared(key, view);
+                }
+            }
+        }
+        let encoder = &mut self.encoder;
+        first.extend(encoder.listeners(transport, &dialect, listeners).map(<[u8]>::to_vec));
+        let Some(mirror) = self.mirrors.get(mirror_key) else {
+            return;
+        };
+        let Some(standing) = mirror.live() else { return };
+        // Who cannot be told that it is a replay gets none.
+        let replays = dialect == crate::route::Dialect::Tallycast;
+        for publication in news.iter().flatten().filter(|_| replays) {
+            encoder.publication(transport, &dialect, &standing.state, publication, |message| {
+                first.push(message.to_vec())
+            });
+        }
+        for message in first {
+            self.push(key, &message, None);
+        }
+        self.subscribe(key, mirror_key, encoding);
+    }
+}
+
+/// Whether `If-None-Match` names the entity (RFC 9110 section 13.1.2: a weak comparison).
+fn is_known(if_none_match: &str, etag: &str) -> bool {
+    let tags = if_none_match.split(',').map(str::trim);
+    tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
+        .any(|tag| tag == "*" || tag == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_compared_weakly() {
+        for (header, expected) in [
+            ("\"e-1\"", true),
+            ("W/\"e-1\"", true),
+            ("\"x\", \"e-1\"", true),
+            ("*", true),
+            ("e-1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_known(header, "\"e-1\""), expected, "{header}");
+        }
+    }
+}

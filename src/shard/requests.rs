@@ -1,0 +1,585 @@
+//! HTTP requests: each is answered at once, or waits for the engine, a mirror or a session, or becomes a stream.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::connection::{Answering, PageSession, Pending, Protocol, Read, Reply, SessionPoll};
+use super::responses::{HTML, Header, JSON, TEXT, refusal_body, refusal_json, status};
+use super::sessions::{COOKIE, SessionName};
+use crate::base::keys::ConnKey;
+use crate::conn::http::{Http, Request};
+use crate::conn::sse::EventStream;
+use crate::engine::{Asker, Position, Refusal};
+use crate::kind::{Deed, Kind, Message, Sender};
+use crate::mirror::encoding::{Encoding, Transport};
+use crate::route::dialect::{Content, read_post};
+use crate::route::page::Language;
+use crate::route::table::Found;
+use crate::route::{DialectId, Serve, Target};
+use crate::wire::http::{self, BodyFraming};
+use crate::wire::ws::handshake;
+
+/// What became of a request.
+pub(super) enum Taken {
+    /// The response is written. Whether the connection goes on.
+    Written { keep_alive: bool },
+    /// It waits.
+    Pending(Pending),
+    /// The connection speaks another protocol from now on, and its stream begins with this read.
+    Switched {
+        protocol: Protocol,
+        pending: Option<Pending>,
+    },
+}
+
+impl Shard {
+    /// Reads requests until one waits. Returns the protocol, how much of `bytes` was used, and whether to go on.
+    pub(super) fn read_http(&mut self, key: ConnKey, mut http: Http, bytes: &mut [u8]) -> (Protocol, usize, bool) {
+        let mut used = 0;
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
+        let result = loop {
+            if self.must_wait(key) || self.conns.get(key).is_some_and(|conn| conn.pending.is_some()) {
+                break (Protocol::Http(http), used, false);
+            }
+            self.renew_date();
+            let limits = self.head_limits;
+            let date = std::mem::take(&mut self.date.1);
+            let next = http.next(&mut bytes[used..], &limits, &date, &mut out);
+            self.date.1 = date;
+            let taken = match next {
+                Ok((len, Some(request))) => {
+                    let taken = self.request(key, &request, &mut out);
+                    used += len;
+                    taken
+                }
+                Ok((_, None)) => {
+                    self.set_http_alarm(key, http.phase());
+                    used = bytes.len();
+                    break (Protocol::Http(http), used, false);
+                }
+                Err(_) => {
+                    self.push(key, &out, None);
+                    out.clear();
+                    self.end(key);
+                    break (Protocol::Http(http), bytes.len(), false);
+                }
+            };
+            self.push(key, &out, None);
+            out.clear();
+            match taken {
+                Taken::Written { keep_alive: true } => {
+                    http.answered();
+                    self.set_http_alarm(key, http.phase());
+                }
+                Taken::Written { keep_alive: false } => {
+                    self.end(key);
+                    break (Protocol::Http(http), bytes.len(), false);
+                }
+                Taken::Pending(pending) => {
+                    self.wait(key, pending);
+                    break (Protocol::Http(http), used, false);
+                }
+                Taken::Switched { protocol, pending } => {
+                    break self.switch(key, http, protocol, pending, &mut bytes[used..], used);
+                }
+            }
+        };
+        self.scratch = out;
+        result
+    }
+
+    fn wait(&mut self, key: ConnKey, pending: Pending) {
+        self.set_alarm(key, None);
+        if let Pending::Read { mirror, .. } = &pending {
+            let mirror = *mirror;
+            if let Some(mirror) = self.mirrors.get_mut(mirror) {
+                mirror.reads += 1;
+            }
+            self.reads.push((key, mirror));
+            self.recount(mirror);
+        }
+        let session = matches!(pending, Pending::Session { .. });
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.pending = Some(Box::new(pending));
+        }
+        if session {
+            self.poll_session(key);
+        }
+    }
+
+    fn switch(
+        &mut self,
+        key: ConnKey,
+        http: Http,
+        protocol: Protocol,
+        pending: Option<Pending>,
+        bytes: &mut [u8],
+        used: usize,
+    ) -> (Protocol, usize, bool) {
+        self.set_alarm(key, None);
+        let interval = self.limits().ping_interval;
+        if interval > Duration::ZERO {
+            self.set_alarm(key, Some((self.now + interval, super::connection::Alarm::PingDue)));
+        }
+        if let Protocol::WebSocket(ws) = &protocol
+            && let Some(heartbeat) = &self.setup.class(ws.target.class).heartbeat
+        {
+            self.arm_heartbeat(key, heartbeat.every);
+        }
+        if let Some(pending) = pending {
+            self.wait_stream(key, pending);
+        }
+        // Frames may have come in the same segment as the handshake.
+        let mut rest = http.into_rest();
+        if rest.is_empty() {
+            return (protocol, used, true);
+        }
+        rest.extend_from_slice(bytes);
+        self.hold(key, &rest);
+        (protocol, used + bytes.len(), false)
+    }
+
+    fn wait_stream(&mut self, key: ConnKey, pending: Pending) {
+        let alarm = self.conns.get(key).and_then(|conn| conn.alarm);
+        self.wait(key, pending);
+        self.set_alarm(key, alarm);
+    }
+
+    fn request(&mut self, key: ConnKey, request: &Request<'_>, out: &mut Vec<u8>) -> Taken {
+        let head = &request.head;
+        let Some(listener) = self.conns.get(key).map(|conn| conn.listener) else {
+            return Taken::Written { keep_alive: false };
+        };
+        let setup = self.setup.clone();
+        let origin = head.header_str("origin");
+        let origin_is_allowed = setup.listeners[usize::from(listener.0)].origins.allow(origin);
+        let how = Answering {
+            head_only: head.method == "HEAD",
+            keep_alive: head.keep_alive,
+            minor_version: head.minor_version,
+            origin: origin.filter(|_| origin_is_allowed).map(Into::into),
+        };
+        let Some(path) = http::decode_path(head.path) else {
+            return self.refuse(out, &how, 400, "malformed", "a path of percent-encoded UTF-8", &[]);
+        };
+        if head.method == "OPTIONS" {
+            return self.options(out, &how, &setup.allowed(listener, &path), head.target == "*");
+        }
+        let websocket = handshake::wants_websocket(head.headers());
+        let (serve, target) = match setup.find(listener, head.method, &path, websocket) {
+            Found::Serve(serve, target) => (serve, target),
+            Found::OtherMethod(methods) => {
+                let allow = methods.join(", ");
+                return self.refuse(out, &how, 405, "method_not_allowed", &allow, &[("Allow", &allow)]);
+            }
+            Found::WebSocketOnly => {
+                let headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+                return self.refuse(out, &how, 426, "upgrade_required", "a WebSocket handshake", &headers);
+            }
+            Found::Nothing => return self.refuse(out, &how, 404, "not_found", "a path that is served here", &[]),
+        };
+        let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. });
+        if !origin_is_allowed && (switches || head.method == "POST") {
+            return self.refuse(
+                out,
+                &how,
+                403,
+                "foreign_origin",
+                "a page of an origin that is allowed here",
+                &[],
+            );
+        }
+        match (serve, target) {
+            (Serve::Channels, Some(target)) if switches => {
+                self.open_websocket(request, out, &how, target, DialectId::TALLYCAST)
+            }
+            (Serve::WebSocket { target, dialect }, _) => {
+                self.open_websocket(request, out, &how, target.clone(), *dialect)
+            }
+            (Serve::Channels, Some(target)) if head.method == "POST" => self.post(key, request, out, how, &target),
+            (Serve::Channels, Some(target)) => self.get_channel(request, out, how, &target),
+            (Serve::Channels, None) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
+            (
+                Serve::Form {
+                    target,
+                    field,
+                    accepted,
+                },
+                _,
+            ) => {
+                let reply = Reply::Text {
+                    accepted: accepted.as_str().into(),
+                };
+                let content = match http::field(request.body, field) {
+                    Ok(Some(value)) => Ok(Content::Text(value)),
+                    Ok(None) => Err(Refusal::Malformed {
+                        expected: "a form with the field that this page sends",
+                    }),
+                    Err(error) => Err(Refusal::Malformed {
+                        expected: error.expected(),
+                    }),
+                };
+                self.publish(key, out, how, target, reply, content)
+            }
+            (Serve::LongPoll { target, dialect, wait }, _) => {
+                let name = session_name(head);
+                let poll = SessionPoll {
+                    target: target.clone(),
+                    dialect: *dialect,
+                    until: self.now + *wait,
+                };
+                match self.session_poll(name, how.clone(), poll) {
+                    Ok(pending) => Taken::Pending(pending),
+                    Err(refusal) => self.refuse_now(out, &how, &refusal),
+                }
+            }
+            (Serve::Page { target, page, session }, _) => {
+                let tag = http::language(head.header("accept-language"), &Language::OFFERED);
+                // A session is for the long-poll of the same page, in whatever dialect that has.
+                let dialect = session.then(|| session_dialect(&setup, target)).flatten();
+                let session = dialect.map(|dialect| PageSession {
+                    dialect,
+                    name: session_name(head),
+                });
+                let read = Read::Page {
+                    page: *page,
+                    language: Language::from_tag(tag),
+                    session,
+                };
+                self.read_mirror(out, how, target, read)
+            }
+            (Serve::Text { text }, _) => self.write_now(out, &how, 200, &[("Content-Type", TEXT)], text.as_bytes()),
+            (Serve::EchoBody, _) => self.echo(request, out, &how),
+        }
+    }
+
+    fn options(&mut self, out: &mut Vec<u8>, how: &Answering, methods: &[&str], all: bool) -> Taken {
+        if methods.is_empty() && !all {
+            return self.refuse(out, how, 404, "not_found", "a path that is served here", &[]);
+        }
+        let allow = if all {
+            "GET, HEAD, POST, OPTIONS".to_owned()
+        } else {
+            format!("{}, OPTIONS", methods.join(", "))
+        };
+        let mut headers = vec![("Allow", allow.as_str())];
+        if how.origin.is_some() {
+            headers.push(("Access-Control-Allow-Methods", &allow));
+            headers.push((
+                "Access-Control-Allow-Headers",
+                "Content-Type, Last-Event-ID, If-None-Match",
+            ));
+            headers.push(("Access-Control-Max-Age", "600"));
+        }
+        self.write_now(out, how, 204, &headers, b"")
+    }
+
+    fn open_websocket(
+        &mut self,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        how: &Answering,
+        target: Target,
+        dialect: DialectId,
+    ) -> Taken {
+        let head = &request.head;
+        let has_body = head.body != BodyFraming::None;
+        let accepted = match handshake::check(head.method, head.minor_version, has_body, head.headers()) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                let version: &[Header<'_>] = if refused.status == 426 {
+                    &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
+                } else {
+                    &[]
+                };
+                return self.refuse(out, how, refused.status, "bad_handshake", refused.reason, version);
+            }
+        };
+        let since = match since(head.query, None) {
+            Ok(since) => since,
+            Err(expected) => return self.refuse(out, how, 400, "malformed", expected, &[]),
+        };
+        let encoding = Encoding {
+            dialect,
+            transport: Transport::WebSocket,
+        };
+        let pending = match self.join(how, &target, encoding, since) {
+            Ok(pending) => pending,
+            Err(refusal) => return self.refuse_now(out, how, &refusal),
+        };
+        handshake::write_response(out, &accepted.accept, &[]);
+        let ws = self.new_websocket(target, dialect);
+        Taken::Switched {
+            protocol: Protocol::WebSocket(Box::new(ws)),
+            pending,
+        }
+    }
+
+    /// A stream begins. A kind that never reaches the engine has nothing to listen to.
+    fn join(
+        &mut self,
+        how: &Answering,
+        target: &Target,
+        encoding: Encoding,
+        since: Option<Position>,
+    ) -> Result<Option<Pending>, Refusal> {
+        if self.setup.class(target.class).spec.is_none() {
+            return Ok(None);
+        }
+        let mirror = self.mirror_of(target)?;
+        Ok(Some(Pending::Read {
+            mirror,
+            how: how.clone(),
+            read: Read::Join { encoding, since },
+        }))
+    }
+
+    fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
+        let head = &request.head;
+        if self.setup.class(target.class).spec.is_none() {
+            return self.refuse(
+                out,
+                &how,
+                400,
+                "no_state",
+                "a WebSocket handshake or a POST: this channel has no state",
+                &[],
+            );
+        }
+        let stream = http::prefers(head.header("accept"), "text/event-stream");
+        let last_event_id = head.header_str("last-event-id").filter(|_| stream);
+        let since = match since(head.query, last_event_id) {
+            Ok(since) => since,
+            Err(expected) => return self.refuse(out, &how, 400, "malformed", expected, &[]),
+        };
+        if stream {
+            return self.open_event_stream(out, &how, target, since);
+        }
+        match wait(head.query, self.limits().poll_wait_max) {
+            Err(expected) => self.refuse(out, &how, 400, "malformed", expected, &[]),
+            Ok(Some(wait)) => {
+                let until = self.now + wait;
+                self.read_mirror(out, how, target, Read::Poll { since, until })
+            }
+            Ok(None) => {
+                let known = head.header_str("if-none-match").map(Into::into);
+                self.read_mirror(out, how, target, Read::State { known })
+            }
+        }
+    }
+
+    fn open_event_stream(
+        &mut self,
+        out: &mut Vec<u8>,
+        how: &Answering,
+        target: &Target,
+        since: Option<Position>,
+    ) -> Taken {
+        let encoding = Encoding {
+            dialect: DialectId::TALLYCAST,
+            transport: Transport::EventStream,
+        };
+        let pending = match self.join(how, target, encoding, since) {
+            Ok(pending) => pending,
+            Err(refusal) => return self.refuse_now(out, how, &refusal),
+        };
+        let mut headers = vec![
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-store"),
+            ("X-Accel-Buffering", "no"),
+        ];
+        if let Some(origin) = &how.origin {
+            headers.extend([("Access-Control-Allow-Origin", &**origin), ("Vary", "Origin")]);
+        }
+        self.renew_date();
+        http::write_stream_head(out, 200, &headers, &self.date.1);
+        if how.head_only {
+            return Taken::Written { keep_alive: false };
+        }
+        crate::wire::sse::write_retry(out, 1000);
+        Taken::Switched {
+            protocol: Protocol::EventStream(EventStream),
+            pending,
+        }
+    }
+
+    fn read_mirror(&mut self, out: &mut Vec<u8>, how: Answering, target: &Target, read: Read) -> Taken {
+        match self.mirror_of(target) {
+            Ok(mirror) => Taken::Pending(Pending::Read { mirror, how, read }),
+            Err(refusal) => self.refuse_now(out, &how, &refusal),
+        }
+    }
+
+    fn post(
+        &mut self,
+        key: ConnKey,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        how: Answering,
+        target: &Target,
+    ) -> Taken {
+        let kind = self.setup.class(target.class).kind;
+        if kind == Kind::Echo {
+            return self.echo(request, out, &how);
+        }
+        let content_type = request.head.header_str("content-type").unwrap_or_default();
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        match read_post(kind, media, request.body) {
+            Some(content) => self.publish(key, out, how, target, Reply::Json, content),
+            None => {
+                let expected = "application/x-www-form-urlencoded, application/json or text/plain";
+                self.refuse(out, &how, 415, "unsupported_media_type", expected, &[])
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        key: ConnKey,
+        out: &mut Vec<u8>,
+        how: Answering,
+        target: &Target,
+        reply: Reply,
+        content: Result<Content<'_>, Refusal>,
+    ) -> Taken {
+        let deed = content.and_then(|content| {
+            let message: Message<'_> = content.message();
+            self.receive(target, Sender::Publisher, message)
+        });
+        match deed {
+            Ok(Deed::Op(act)) => {
+                let number = self.next_number();
+                self.ask(target, Asker::Connection(key), number, act);
+                Taken::Pending(Pending::Op { number, how, reply })
+            }
+            Ok(Deed::Reply) => self.write_now(out, &how, 204, &[], b""),
+            Err(refusal) => {
+                let (content_type, body) = refusal_body(&reply, &refusal);
+                self.write_now(out, &how, status(&refusal), &[("Content-Type", content_type)], &body)
+            }
+        }
+    }
+
+    fn echo(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: &Answering) -> Taken {
+        let content_type = request
+            .head
+            .header_str("content-type")
+            .unwrap_or("application/octet-stream");
+        // What a page sends here must not become a page.
+        let headers = [
+            ("Content-Type", content_type),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "sandbox"),
+        ];
+        self.write_now(out, how, 200, &headers, request.body)
+    }
+
+    fn write_now(
+        &mut self,
+        out: &mut Vec<u8>,
+        how: &Answering,
+        status: u16,
+        headers: &[Header<'_>],
+        body: &[u8],
+    ) -> Taken {
+        Taken::Written {
+            keep_alive: self.write_response(out, how, status, headers, body),
+        }
+    }
+
+    fn refuse_now(&mut self, out: &mut Vec<u8>, how: &Answering, refusal: &Refusal) -> Taken {
+        self.refuse(out, how, status(refusal), refusal.code(), refusal.expected(), &[])
+    }
+
+    fn refuse(
+        &mut self,
+        out: &mut Vec<u8>,
+        how: &Answering,
+        status: u16,
+        code: &str,
+        expected: &str,
+        headers: &[Header<'_>],
+    ) -> Taken {
+        let mut all = vec![("Content-Type", JSON)];
+        all.extend(headers);
+        self.write_now(out, how, status, &all, &refusal_json(code, expected))
+    }
+
+    /// A page, and perhaps a new session's cookie.
+    pub(super) fn answer_page(&mut self, key: ConnKey, how: &Answering, page: &[u8], cookie: Option<&str>) {
+        let mut headers = vec![
+            ("Content-Type", HTML),
+            ("Cache-Control", "no-store"),
+            ("Vary", "Accept-Language"),
+        ];
+        headers.extend(cookie.map(|cookie| ("Set-Cookie", cookie)));
+        self.answer(key, how, 200, &headers, page);
+    }
+}
+
+fn session_name(head: &http::Head<'_>) -> Option<SessionName> {
+    http::cookie(head, COOKIE)?.parse().ok()
+}
+
+/// The dialect of the long-poll that goes with a page: the one of the same channel.
+fn session_dialect(setup: &crate::route::Setup, page: &Target) -> Option<DialectId> {
+    setup.routes.iter().find_map(|route| match &route.serve {
+        Serve::LongPoll { target, dialect, .. } if target == page => Some(*dialect),
+        _ => None,
+    })
+}
+
+const POSITION: &str = "since: a position as this channel gave it, EPOCH-REVISION";
+const WAIT: &str = "wait: seconds, as in wait=20 or wait=2.5";
+
+/// The position to resume from: `Last-Event-ID` before `since`.
+fn since(query: Option<&str>, last_event_id: Option<&str>) -> Result<Option<Position>, &'static str> {
+    if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
+        return id.parse().map(Some).map_err(|_| POSITION);
+    }
+    let field = http::field(query.unwrap_or_default().as_bytes(), "since").map_err(|error| error.expected())?;
+    field
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().map_err(|_| POSITION))
+        .transpose()
+}
+
+fn wait(query: Option<&str>, max: Duration) -> Result<Option<Duration>, &'static str> {
+    let field = http::field(query.unwrap_or_default().as_bytes(), "wait").map_err(|error| error.expected())?;
+    let Some(text) = field else { return Ok(None) };
+    let seconds: f64 = text.parse().map_err(|_| WAIT)?;
+    Duration::try_from_secs_f64(seconds)
+        .map(|wait| Some(wait.min(max)))
+        .map_err(|_| WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Epoch;
+
+    #[test]
+    fn positions_and_waits_of_a_query() {
+        let at = Position {
+            epoch: Epoch(0xe),
+            revision: 3,
+        };
+        assert_eq!(since(None, None), Ok(None));
+        assert_eq!(since(Some("since=e-3"), None), Ok(Some(at)));
+        assert_eq!(since(Some("since=e-9"), Some("e-3")), Ok(Some(at)));
+        assert_eq!(since(Some("since="), Some("")), Ok(None));
+        assert_eq!(since(Some("since=x"), None), Err(POSITION));
+        assert_eq!(since(Some("since=e-3&since=e-4"), None).is_err(), true);
+        let max = Duration::from_secs(60);
+        assert_eq!(wait(None, max), Ok(None));
+        assert_eq!(
+            wait(Some("wait=2.5&since=e-3"), max),
+            Ok(Some(Duration::from_millis(2500)))
+        );
+        assert_eq!(wait(Some("wait=1e9"), max), Ok(Some(max)));
+        for bad in ["wait=", "wait=x", "wait=-1", "wait=NaN", "wait=inf"] {
+            assert_eq!(wait(Some(bad), max), Err(WAIT), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! Sessions: listeners that outlive their connections. A long-poller is known by its cookie; the cookie names the core
+//! where its session lives, and a poll that arrives on another core is forwarded there and answered from there.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::connection::{Answering, PageSession, Pending, SessionPoll};
+use super::responses::{JSON, refusal_json, status};
+use super::timers::Timer;
+use super::{Mail, Shard};
+use crate::base::keys::{ConnKey, CoreId, MirrorKey, OfSession, SessionKey, Slots};
+use crate::base::time::Time;
+use crate::base::wheel::TimerKey;
+use crate::engine::{Change, Epoch, NoPosition, Position, Refusal, State};
+use crate::mirror::Standing;
+use crate::route::dialect::{Dialect, bare};
+use crate::route::{DialectId, Target};
+
+/// The name of the cookie.
+pub(super) const COOKIE: &str = "tallycast_session";
+/// Who was polled no longer ago than this is listening: a new page leaves the cursor where it is.
+const POLLED_LATELY: Duration = Duration::from_secs(5);
+
+/// A session's name, as the cookie has it: where it lives, which it is, a secret, and where it began, so that who comes
+/// back after it has expired goes on from there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionName {
+    pub(super) core: CoreId,
+    key: SessionKey,
+    secret: u64,
+    start: Option<Position>,
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:x}.{:x}.", self.core.0, self.key.pack(), self.secret)?;
+        match self.start {
+            Some(start) => start.fmt(f),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for SessionName {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<SessionName, NoPosition> {
+        let mut parts = text.splitn(4, '.');
+        let mut part = || parts.next().ok_or(NoPosition);
+        let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NoPosition);
+        Ok(SessionName {
+            core: CoreId(part()?.parse().map_err(|_| NoPosition)?),
+            key: SessionKey::unpack(hex(part()?)?),
+            secret: hex(part()?)?,
+            start: Some(part()?)
+                .filter(|start| !start.is_empty())
+                .map(str::parse)
+                .transpose()?,
+        })
+    }
+}
+
+/// A poll that arrived on another core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardedPoll {
+    name: SessionName,
+    from: Requester,
+    poll: SessionPoll,
+}
+
+/// What came of a forwarded poll.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PollAnswer {
+    /// No such session.
+    Unknown,
+    /// A change, or that there was none.
+    Body(Vec<u8>),
+    /// The session has as many parked polls as it may.
+    TooMany,
+    /// The channel cannot be listened to.
+    Refused(Refusal),
+}
+
+/// Which request waits, on which core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Requester {
+    core: CoreId,
+    conn: ConnKey,
+    number: u32,
+}
+
+#[derive(Debug)]
+struct Session {
+    secret: u64,
+    target: Target,
+    dialect: DialectId,
+    /// What was answered last; `None`: it begins with the next change.
+    cursor: Option<Position>,
+    /// After history was lost: the present counts that are still to be told, one at a time.
+    present: VecDeque<(u16, u64)>,
+    parked: Vec<Parked>,
+    used: Time,
+    polled: Option<Time>,
+    /// Where it is listed while it has parked polls.
+    mirror: Option<MirrorKey>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    who: Requester,
+    until: Time,
+    timer: TimerKey,
+}
+
+/// The sessions of one core.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    slots: Slots<OfSession, Session>,
+    /// The longest unused first.
+    by_use: BTreeSet<(Time, SessionKey)>,
+}
+
+impl Sessions {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn parked(&self) -> usize {
+        self.slots.iter().map(|(_, session)| session.parked.len()).sum()
+    }
+
+    pub(super) fn next_expiry(&self, idle: Duration) -> Option<Time> {
+        self.by_use.first().map(|(used, _)| *used + idle)
+    }
+
+    fn get_mut(&mut self, name: SessionName) -> Option<&mut Session> {
+        self.slots
+            .get_mut(name.key)
+            .filter(|session| session.secret == name.secret)
+    }
+
+    fn touch(&mut self, key: SessionKey, now: Time) {
+        if let Some(session) = self.slots.get_mut(key) {
+            self.by_use.remove(&(session.used, key));
+            session.used = now;
+            self.by_use.insert((now, key));
+        }
+    }
+
+    fn remove(&mut self, key: SessionKey) -> Option<Session> {
+        let session = self.slots.remove(key)?;
+        self.by_use.remove(&(session.used, key));
+        Some(session)
+    }
+}
+
+impl Shard {
+    /// The session of a poll that has arrived: the client's own, wherever it lives, or a new one.
+    ///
+    /// # Errors
+    /// A refusal, if there is no room for a new one.
+    pub(super) fn session_poll(
+        &mut self,
+        name: Option<SessionName>,
+        how: Answering,
+        poll: SessionPoll,
+    ) -> Result<Pending, Refusal> {
+        let number = self.next_number();
+        let name = name.filter(|name| name.core.0 < self.cores);
+        let known = name.filter(|name| name.core != self.core || self.has_session(*name, &poll.target));
+        let (name, cookie) = match known {
+            Some(name) => (name, false),
+            None => {
+                let start = name.and_then(|name| name.start);
+                (self.new_session(poll.target.clone(), poll.dialect, start)?, true)
+            }
+        };
+        Ok(Pending::Session {
+            name,
+            number,
+            how,
+            poll,
+            cookie,
+        })
+    }
+
+    /// Brings the poll that a connection waits with to its session.
+    pub(super) fn poll_session(&mut self, conn: ConnKey) {
+        let Some(Pending::Session { name, number, poll, .. }) =
+            self.conns.get(conn).and_then(|conn| conn.pending.as_deref())
+        else {
+            return;
+        };
+        let forwarded = ForwardedPoll {
+            name: *name,
+            from: Requester {
+                core: self.core,
+                conn,
+                number: *number,
+            },
+            poll: poll.clone(),
+        };
+        if forwarded.name.core == self.core {
+            self.poll_forwarded(forwarded);
+        } else {
+            self.letters[usize::from(forwarded.name.core.0)].push(Mail::Poll(forwarded));
+        }
+    }
+
+    /// Parks a poll in its session; it is answered behind the inbox, if there is something.
+    pub(super) fn poll_forwarded(&mut self, ForwardedPoll { name, from, poll }: ForwardedPoll) {
+        if !self.has_session(name, &poll.target) {
+            self.deliver(from, PollAnswer::Unknown);
+            return;
+        }
+        let mirror = match self.mirror_of(&poll.target) {
+            Ok(mirror) => mirror,
+            Err(refusal) => return self.deliver(from, PollAnswer::Refused(refusal)),
+        };
+        let polls_max = self.limits().session_polls_max;
+        let Some(session) = self.sessions.get_mut(name) else {
+            return;
+        };
+        if session.parked.len() >= polls_max {
+            return self.deliver(from, PollAnswer::TooMany);
+        }
+        let timer = self.timers.insert(poll.until, Timer::Session(name.key));
+        session.parked.push(Parked {
+            who: from,
+            until: poll.until,
+            timer,
+        });
+        session.polled = Some(self.now);
+        if session.mirror.replace(mirror) != Some(mirror)
+            && let Some(listed) = self.mirrors.get_mut(mirror)
+        {
+            listed.sessions.push(name.key);
+            self.recount(mirror);
+        }
+        self.sessions.touch(name.key, self.now);
+        self.due_sessions.push(name.key);
+    }
+
+    /// Answers the polls of sessions that have something to tell.
+    pub(super) fn answer_sessions(&mut self) {
+        for key in std::mem::take(&mut self.due_sessions) {
+            let Some(session) = self.sessions.slots.get_mut(key) else {
+                continue;
+            };
+            if session.parked.is_empty() {
+                continue;
+            }
+            let Some(mirror) = session.mirror.and_then(|mirror| self.mirrors.get(mirror)) else {
+                continue;
+            };
+            let Some(standing) = mirror.live() else { continue };
+            let Some((option, count)) = session.next(standing) else {
+                continue;
+            };
+            let State::Tally { options, .. } = &standing.state else {
+                continue;
+            };
+            let Dialect::Steps { key: name } = self.setup.dialect(session.dialect) else {
+                continue;
+            };
+            let mut body = Vec::new();
+            bare::poll(&mut body, name, Some((&options[usize::from(option)], count)));
+            self.answer_all(key, |_| true, &PollAnswer::Body(body));
+        }
+    }
+
+    /// Some polls of a session have waited long enough.
+    pub(super) fn session_polls_over(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.slots.get(key) else {
+            return;
+        };
+        let answer = self.nothing_new(session.dialect);
+        let now = self.now;
+        self.answer_all(key, |parked| parked.until <= now, &answer);
+    }
+
+    pub(super) fn refuse_session(&mut self, key: SessionKey, refusal: &Refusal) {
+        self.answer_all(key, |_| true, &PollAnswer::Refused(refusal.clone()));
+    }
+
+    /// The server stops: a parked poll is told that there is nothing.
+    pub(super) fn answer_session_over(&mut self, conn: ConnKey) {
+        let Some(Pending::Session { name, number, poll, .. }) =
+            self.conns.get(conn).and_then(|conn| conn.pending.as_deref())
+        else {
+            return;
+        };
+        let (name, number, dialect) = (*name, *number, poll.dialect);
+        if name.core == self.core {
+            self.withdraw(name, self.core, conn, number);
+        } else {
+            self.letters[usize::from(name.core.0)].push(Mail::Withdraw {
+                name,
+                from: self.core,
+                conn,
+                number,
+            });
+        }
+        let answer = self.nothing_new(dialect);
+        self.poll_answered(conn, number, answer);
+    }
+
+    /// Who polled is gone, and takes nothing with it.
+    pub(super) fn withdraw(&mut self, name: SessionName, from: CoreId, conn: ConnKey, number: u32) {
+        let who = Requester {
+            core: from,
+            conn,
+            number,
+        };
+        if let Some(session) = self.sessions.get_mut(name) {
+            for parked in session.parked.extract_if(.., |parked| parked.who == who) {
+                self.timers.cancel(parked.timer);
+            }
+            self.unlist(name.key);
+        }
+    }
+
+    /// A poll of this core's has its answer.
+    pub(super) fn poll_answered(&mut self, conn: ConnKey, number: u32, answer: PollAnswer) {
+        let (name, how, poll, cookie) = match self.pending(conn) {
+            Some(Pending::Session {
+                name,
+                number: waited,
+                how,
+                poll,
+                cookie,
+            }) if waited == number => (name, how, poll, cookie),
+            other => {
+                if let (Some(other), Some(conn)) = (other, self.conns.get_mut(conn)) {
+                    conn.pending = Some(Box::new(other));
+                }
+                return;
+            }
+        };
+        let set_cookie = cookie.then(|| cookie_header(name));
+        let mut headers = vec![("Content-Type", JSON), ("Cache-Control", "no-store")];
+        headers.extend(set_cookie.as_deref().map(|cookie| ("Set-Cookie", cookie)));
+        match answer {
+            PollAnswer::Body(body) => self.answer(conn, &how, 200, &headers, &body),
+            PollAnswer::TooMany => {
+                let body = refusal_json("too_many_polls", "fewer polls at a time in one session");
+                self.answer(conn, &how, 429, &headers, &body);
+            }
+            PollAnswer::Refused(refusal) => {
+                let body = refusal_json(refusal.code(), refusal.expected());
+                self.answer(conn, &how, status(&refusal), &headers, &body);
+            }
+            PollAnswer::Unknown => match self.new_session(poll.target.clone(), poll.dialect, name.start) {
+                Ok(name) => {
+                    let number = self.next_number();
+                    if let Some(conn) = self.conns.get_mut(conn) {
+                        conn.pending = Some(Box::new(Pending::Session {
+                            name,
+                            number,
+                            how,
+                            poll,
+                            cookie: true,
+                        }));
+                    }
+                    self.poll_session(conn);
+                }
+                Err(refusal) => {
+                    let body = refusal_json(refusal.code(), refusal.expected());
+                    self.answer(conn, &how, status(&refusal), &headers, &body);
+                }
+            },
+        }
+    }
+
+    /// The session that goes with a page that shows `at`: the client's own goes on from there if nobody polls it;
+    /// who has none gets one. Returns the cookie to be set.
+    pub(super) fn page_session(&mut self, session: PageSession, target: Target, at: Position) -> Option<String> {
+        match session.name.filter(|name| name.core.0 < self.cores) {
+            Some(name) if name.core != self.core => {
+                self.letters[usize::from(name.core.0)].push(Mail::Renew { name, at });
+                None
+            }
+            Some(name) if self.has_session(name, &target) => {
+                self.renew_session(name, at);
+                None
+            }
+            _ => self
+                .new_session(target, session.dialect, Some(at))
+                .ok()
+                .map(cookie_header),
+        }
+    }
+
+    /// The client has seen the state at `at`.
+    pub(super) fn renew_session(&mut self, name: SessionName, at: Position) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(name) {
+            let polled_lately = session.polled.is_some_and(|polled| polled + POLLED_LATELY > now);
+            if session.parked.is_empty() && !polled_lately {
+                session.cursor = Some(at);
+                session.present.clear();
+            }
+            self.sessions.touch(name.key, now);
+        }
+    }
+
+    pub(super) fn expire_sessions(&mut self) {
+        let idle = self.limits().session_idle;
+        while let Some((used, key)) = self
+            .sessions
+            .by_use
+            .first()
+            .copied()
+            .filter(|(used, _)| *used + idle <= self.now)
+        {
+            debug_assert!(used <= self.now);
+            if self
+                .sessions
+                .slots
+                .get(key)
+                .is_some_and(|session| !session.parked.is_empty())
+            {
+                self.sessions.touch(key, self.now);
+            } else {
+                self.sessions.remove(key);
+            }
+        }
+    }
+
+    fn has_session(&mut self, name: SessionName, target: &Target) -> bool {
+        self.sessions
+            .get_mut(name)
+            .is_some_and(|session| session.target == *target)
+    }
+
+    /// A new session; at the bound, instead of the one that was unused for longest.
+    fn new_session(
+        &mut self,
+        target: Target,
+        dialect: DialectId,
+        start: Option<Position>,
+    ) -> Result<SessionName, Refusal> {
+        if self.sessions.len() >= self.limits().sessions_max {
+            let idle = |(_, key): &&(Time, SessionKey)| {
+                self.sessions
+                    .slots
+                    .get(*key)
+                    .is_some_and(|session| session.parked.is_empty())
+            };
+            let oldest = self.sessions.by_use.iter().find(idle).map(|(_, key)| *key);
+            let Some(oldest) = oldest else {
+                return Err(Refusal::Full {
+                    bound: "fewer sessions at a time",
+                });
+            };
+            self.sessions.remove(oldest);
+        }
+        let secret = self.random.random();
+        let key = self.sessions.slots.insert(Session {
+            secret,
+            target,
+            dialect,
+            cursor: start,
+            present: VecDeque::new(),
+            parked: Vec::new(),
+            used: self.now,
+            polled: None,
+            mirror: None,
+        });
+        self.sessions.by_use.insert((self.now, key));
+        Ok(SessionName {
+            core: self.core,
+            key,
+            secret,
+            start,
+        })
+    }
+
+    fn nothing_new(&self, dialect: DialectId) -> PollAnswer {
+        let mut body = Vec::new();
+        if let Dialect::Steps { key } = self.setup.dialect(dialect) {
+            bare::poll(&mut body, key, None);
+        }
+        PollAnswer::Body(body)
+    }
+
+    fn answer_all(&mut self, key: SessionKey, which: impl Fn(&Parked) -> bool, answer: &PollAnswer) {
+        let Some(session) = self.sessions.slots.get_mut(key) else {
+            return;
+        };
+        let answered: Vec<Parked> = session.parked.extract_if(.., |parked| which(parked)).collect();
+        self.unlist(key);
+        self.sessions.touch(key, self.now);
+        for Parked { who, timer, .. } in answered {
+            self.timers.cancel(timer);
+            self.deliver(who, answer.clone());
+        }
+    }
+
+    /// A session without parked polls listens to nothing.
+    fn unlist(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.slots.get_mut(key) else {
+            return;
+        };
+        if !session.parked.is_empty() {
+            return;
+        }
+        if let Some(mirror_key) = session.mirror.take()
+            && let Some(mirror) = self.mirrors.get_mut(mirror_key)
+        {
+            mirror.sessions.retain(|listed| *listed != key);
+            self.recount(mirror_key);
+        }
+    }
+
+    fn deliver(&mut self, who: Requester, answer: PollAnswer) {
+        if who.core == self.core {
+            self.poll_answered(who.conn, who.number, answer);
+        } else {
+            let letter = Mail::Answer {
+                conn: who.conn,
+                number: who.number,
+                answer,
+            };
+            self.letters[usize::from(who.core.0)].push(letter);
+        }
+    }
+}
+
+impl Session {
+    /// The next vote that it has not told; after lost history each option's present count.
+    fn next(&mut self, standing: &Standing) -> Option<(u16, u64)> {
+        if let Some(present) = self.present.pop_front() {
+            return Some(present);
+        }
+        let cursor = *self.cursor.get_or_insert(standing.at);
+        let Some(mut news) = standing.follow(cursor) else {
+            let State::Tally { counts, .. } = &standing.state else {
+                return None;
+            };
+            self.present = counts
+                .iter()
+                .enumerate()
+                .map(|(option, count)| (option as u16, *count))
+                .collect();
+            self.cursor = Some(standing.at);
+            return self.present.pop_front();
+        };
+        let publication = news.next()?;
+        let Change::Tally { steps, .. } = &publication.change else {
+            return None;
+        };
+        let revision = cursor.revision + 1;
+        let step = steps.get((revision - publication.first) as usize)?;
+        self.cursor = Some(Position {
+            epoch: Epoch(cursor.epoch.0),
+            revision,
+        });
+        Some((step.option, step.count))
+    }
+}
+
+fn cookie_header(name: SessionName) -> String {
+    format!("{COOKIE}={name}; Path=/; HttpOnly; SameSite=Lax")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let start = Some(Position {
+            epoch: Epoch(0xe1f),
+            revision: 7,
+        });
+        for start in [None, start] {
+            let name = SessionName {
+                core: CoreId(3),
+                key: SessionKey::unpack(0x1_0000_0002),
+                secret: 0xabc,
+                start,
+            };
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        for bad in ["", "1", "1.2.3", "x.1.1.", "1.x.1.", "1.1.x.", "1.1.1.x", "70000.1.1."] {
+            assert_eq!(bad.parse::<SessionName>(), Err(NoPosition), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! WebSocket connections: messages in, answers out.
+
+use std::collections::VecDeque;
+
+use super::Shard;
+use super::connection::{Alarm, Asked, Protocol, Ws};
+use super::outgoing::Behind;
+use crate::base::keys::ConnKey;
+use crate::conn::ws::{Event, WebSocket};
+use crate::engine::{Answer, Asker, Refusal};
+use crate::kind::{Deed, Message, Sender};
+use crate::route::dialect::{Dialect, bare, own};
+use crate::route::{DialectId, Target};
+use crate::wire::ws::{Opcode, head};
+
+impl Shard {
+    pub(super) fn new_websocket(&self, target: Target, dialect: DialectId) -> Ws {
+        let kind = self.setup.class(target.class).kind;
+        Ws {
+            socket: WebSocket::new(),
+            target,
+            kind,
+            dialect,
+            asked: VecDeque::new(),
+        }
+    }
+
+    /// Reads frames until they are used up or one must wait. Returns the protocol, how much of `bytes` was used, and
+    /// whether to go on.
+    pub(super) fn read_websocket(
+        &mut self,
+        key: ConnKey,
+        mut ws: Box<Ws>,
+        bytes: &mut [u8],
+    ) -> (Protocol, usize, bool) {
+        let mut used = 0;
+        let mut out = Vec::new();
+        let limits = self.message_limits;
+        loop {
+            if ws.socket.is_open() && self.must_wait(key) {
+                break;
+            }
+            let Ws {
+                socket,
+                target,
+                kind,
+                dialect,
+                asked,
+            } = &mut *ws;
+            let next = socket.next(&mut bytes[used..], &limits, &mut out);
+            let (len, message) = match next {
+                Ok((len, Some(Event::Text(text)))) => (len, Message::Text(text)),
+                Ok((len, Some(Event::Binary(body)))) => (len, Message::Binary(body)),
+                Ok((len, Some(Event::Pong))) => {
+                    used += len;
+                    continue;
+                }
+                Ok((len, Some(Event::Closed))) => {
+                    used += len;
+                    continue;
+                }
+                Ok((_, None)) => {
+                    used = bytes.len();
+                    break;
+                }
+                Err(_) => {
+                    used = bytes.len();
+                    break;
+                }
+            };
+            let incoming = self.setup.dialect(*dialect).read(*kind, message);
+            let (deed, id) = match incoming {
+                Ok(incoming) => (
+                    self.receive(target, Sender::Listener, incoming.content.message()),
+                    incoming.id,
+                ),
+                Err(refusal) => (Err(refusal), None),
+            };
+            match deed {
+                Ok(Deed::Op(act)) => {
+                    let number = self.next_number();
+                    asked.push_back(Asked { number, id });
+                    self.ask(target, Asker::Connection(key), number, act);
+                }
+                Ok(Deed::Reply) => {
+                    let (opcode, body) = match message {
+                        Message::Text(text) => (Opcode::Text, text.as_bytes()),
+                        Message::Binary(body) => (Opcode::Binary, body),
+                    };
+                    head::write_frame(&mut out, opcode, body);
+                }
+                Err(refusal) => write_refusal(&mut out, self.setup.dialect(*dialect), id, &refusal),
+            }
+            used += len;
+            self.push(key, &out, None);
+            out.clear();
+            if let Some((code, reason)) = self.conns.get_mut(key).and_then(|conn| conn.closing.take()) {
+                ws.socket.close(code, reason, &mut out);
+            }
+        }
+        if !ws.socket.is_open() {
+            // Nothing is sent behind a Close, and what is asked is not answered any more.
+            self.unsubscribe(key);
+            ws.asked.clear();
+        }
+        self.push(key, &out, None);
+        if ws.socket.is_done() {
+            self.end(key);
+        } else if !ws.socket.is_open() {
+            let due = self.now + self.limits().close_wait;
+            self.set_alarm(key, Some((due, Alarm::CloseDue)));
+        }
+        (Protocol::WebSocket(ws), used, false)
+    }
+
+    /// The engine has decided what a client asked for.
+    pub(super) fn answer_websocket(&mut self, key: ConnKey, number: u32, result: &Result<Answer, Refusal>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Protocol::WebSocket(ws) = &mut conn.protocol else {
+            return;
+        };
+        let Some(index) = ws.asked.iter().position(|asked| asked.number == number) else {
+            return;
+        };
+        let Some(Asked { id, .. }) = ws.asked.remove(index) else {
+            return;
+        };
+        let dialect = self.setup.dialect(ws.dialect);
+        let mut out = Vec::new();
+        match (result, dialect) {
+            (Ok(Answer::Accepted(at)), Dialect::Tallycast) => {
+                let mut text = Vec::new();
+                own::ok(&mut text, id, *at);
+                head::write_frame(&mut out, Opcode::Text, &text);
+            }
+            (Ok(_), _) => {}
+            (Err(refusal), dialect) => write_refusal(&mut out, dialect, id, refusal),
+        }
+        // Everything up to its own publication stands in the log by now: the answer goes behind that.
+        let behind = conn.subscriptions.first().and_then(|subscription| {
+            let log = &self.mirrors.get(subscription.mirror)?.logs[usize::from(subscription.log)].log;
+            Some(Behind {
+                mirror: subscription.mirror,
+                log: subscription.log,
+                offset: log.end(),
+            })
+        });
+        self.push(key, &out, behind);
+    }
+}
+
+fn write_refusal(out: &mut Vec<u8>, dialect: &Dialect, id: Option<u64>, refusal: &Refusal) {
+    let mut text = Vec::new();
+    match dialect {
+        Dialect::Tallycast => own::refused(&mut text, id, refusal.code(), refusal.expected()),
+        Dialect::Steps { .. } | Dialect::Plain => bare::refused(&mut text, refusal),
+    }
+    head::write_frame(out, Opcode::Text, &text);
+}
