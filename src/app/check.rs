@@ -15,10 +15,7 @@ pub(super) fn describe(config: &Config, name: &str) -> Vec<String> {
     };
     let mut lines = vec![format!("{name} is valid: {loops}, driver epoll")];
     let tables: [(&str, Vec<Row>); 3] = [
-        (
-            "listeners",
-            setup.listeners.iter().map(|of| listener(setup, of)).collect(),
-        ),
+        ("listeners", setup.listeners.iter().map(|of| listener(setup, of)).collect()),
         ("channels", setup.classes.iter().map(channel).collect()),
         ("routes", setup.routes.iter().map(|of| route(setup, of)).collect()),
     ];
@@ -44,11 +41,7 @@ fn listener(setup: &Setup, listener: &Listener) -> Row {
     [
         listener.name.clone(),
         listener.address.to_string(),
-        if routes == 1 {
-            "1 route".to_owned()
-        } else {
-            format!("{routes} routes")
-        },
+        if routes == 1 { "1 route".to_owned() } else { format!("{routes} routes") },
         optional.to_owned(),
         origins,
     ]
@@ -67,9 +60,10 @@ fn channel(class: &Class) -> Row {
             (data, format!("history {}", spec.history_publications_max))
         }
     };
-    let heartbeat = class.heartbeat.as_ref().map_or(String::new(), |heartbeat| {
-        format!("every {} {:?}", write_duration(heartbeat.every), heartbeat.text)
-    });
+    let heartbeat = class
+        .heartbeat
+        .as_ref()
+        .map_or(String::new(), |heartbeat| format!("every {} {:?}", write_duration(heartbeat.every), heartbeat.text));
     [written(&class.pattern), kind(class.kind), data, history, heartbeat]
 }
 
@@ -88,21 +82,11 @@ fn route(setup: &Setup, route: &Route) -> Row {
         Serve::LongPoll { target, dialect, wait } => (
             "GET",
             &*target.channel,
-            format!(
-                "long-poll, {}, waits {}",
-                written_dialect(setup, *dialect),
-                write_duration(*wait)
-            ),
+            format!("long-poll, {}, waits {}", written_dialect(setup, *dialect), write_duration(*wait)),
         ),
-        Serve::Form {
-            target,
-            field,
-            accepted,
-        } => (
-            "POST",
-            &*target.channel,
-            format!("form, field {field:?}, answers {accepted:?}"),
-        ),
+        Serve::Form { target, field, accepted } => {
+            ("POST", &*target.channel, format!("form, field {field:?}, answers {accepted:?}"))
+        }
         Serve::Page { target, page, session } => {
             let page = match page {
                 PageId::Vote => "vote",

@@ -67,9 +67,7 @@ pub fn run() -> ExitCode {
     let result = match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
         Command::Serve(serve) => read(serve.config.as_deref()).and_then(serve::serve),
         Command::Check(check) => read(check.file.as_deref()).map(|config| {
-            let name = check
-                .file
-                .map_or(config::DEMO_NAME.to_owned(), |file| file.display().to_string());
+            let name = check.file.map_or(config::DEMO_NAME.to_owned(), |file| file.display().to_string());
             print::lines(&check::describe(&config, &name));
         }),
     };

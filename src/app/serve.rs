@@ -56,9 +56,7 @@ fn cores(asked: u16) -> u16 {
 
 /// `listening NAME http://ADDRESS` for each listener, then a line for each page: its URL and what it is.
 fn banner(setup: &Setup, addresses: &[(String, SocketAddr, ListenerId)]) -> Vec<String> {
-    let listening = addresses
-        .iter()
-        .map(|(name, address, _)| format!("listening {name} http://{address}"));
+    let listening = addresses.iter().map(|(name, address, _)| format!("listening {name} http://{address}"));
     let pages = setup.routes.iter().filter_map(|route| {
         let (PathPattern::Exact(path), Serve::Page { page, .. }) = (&route.path, &route.serve) else {
             return None;

@@ -26,11 +26,7 @@ impl<Owner> Key<Owner> {
 
     /// The key that [`pack`](Key::pack) packed.
     pub fn unpack(packed: u64) -> Self {
-        Key {
-            slot: packed as u32,
-            generation: (packed >> 32) as u32,
-            owner: PhantomData,
-        }
+        Key { slot: packed as u32, generation: (packed >> 32) as u32, owner: PhantomData }
     }
 
     /// Where it lies in a table of all keys alive: small numbers, used again.
@@ -99,11 +95,7 @@ pub struct Slots<Owner, T> {
 
 impl<Owner, T> Default for Slots<Owner, T> {
     fn default() -> Self {
-        Slots {
-            slab: slab::Slab::new(),
-            generation: 0,
-            owner: PhantomData,
-        }
+        Slots { slab: slab::Slab::new(), generation: 0, owner: PhantomData }
     }
 }
 
@@ -112,27 +104,17 @@ impl<Owner, T> Slots<Owner, T> {
     pub fn insert(&mut self, value: T) -> Key<Owner> {
         self.generation = self.generation.wrapping_add(1);
         let slot = self.slab.insert((self.generation, value)) as u32;
-        Key {
-            slot,
-            generation: self.generation,
-            owner: PhantomData,
-        }
+        Key { slot, generation: self.generation, owner: PhantomData }
     }
 
     /// The value, if the key is not stale.
     pub fn get(&self, key: Key<Owner>) -> Option<&T> {
-        self.slab
-            .get(key.slot())
-            .filter(|(generation, _)| *generation == key.generation)
-            .map(|(_, value)| value)
+        self.slab.get(key.slot()).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
     }
 
     /// The value, if the key is not stale.
     pub fn get_mut(&mut self, key: Key<Owner>) -> Option<&mut T> {
-        self.slab
-            .get_mut(key.slot())
-            .filter(|(generation, _)| *generation == key.generation)
-            .map(|(_, value)| value)
+        self.slab.get_mut(key.slot()).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
     }
 
     /// Takes the value out; the key is stale from now on.
@@ -154,28 +136,14 @@ impl<Owner, T> Slots<Owner, T> {
     /// All values with their keys, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Key<Owner>, &T)> {
         self.slab.iter().map(|(slot, (generation, value))| {
-            (
-                Key {
-                    slot: slot as u32,
-                    generation: *generation,
-                    owner: PhantomData,
-                },
-                value,
-            )
+            (Key { slot: slot as u32, generation: *generation, owner: PhantomData }, value)
         })
     }
 
     /// All values with their keys, in no order that means anything.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key<Owner>, &mut T)> {
         self.slab.iter_mut().map(|(slot, (generation, value))| {
-            (
-                Key {
-                    slot: slot as u32,
-                    generation: *generation,
-                    owner: PhantomData,
-                },
-                value,
-            )
+            (Key { slot: slot as u32, generation: *generation, owner: PhantomData }, value)
         })
     }
 }

@@ -54,10 +54,7 @@ pub const CHANNEL_IDLE: Duration = Duration::from_secs(600);
 pub const LISTENERS_PACE: Duration = Duration::from_millis(200);
 
 const _: () = assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_MAX);
-const _: () = assert!(
-    OPS_IN_FLIGHT_MAX < INBOX_MAIL_MAX,
-    "outcomes must always find room in the inbox"
-);
+const _: () = assert!(OPS_IN_FLIGHT_MAX < INBOX_MAIL_MAX, "outcomes must always find room in the inbox");
 const _: () = assert!(SCRATCH_BYTES_MAX <= SEGMENT_BYTES_MAX);
 
 /// What the configuration may change, `[limits]`. Sizes in bytes, times as durations.

@@ -28,13 +28,8 @@ pub struct Writer {
 impl Writer {
     /// An empty segment that will hold `capacity` bytes and no more.
     pub fn with_capacity(capacity: usize) -> Writer {
-        let bytes = std::iter::repeat_with(|| UnsafeCell::new(MaybeUninit::uninit()))
-            .take(capacity)
-            .collect();
-        Writer {
-            segment: Arc::new(Segment { bytes }),
-            len: 0,
-        }
+        let bytes = std::iter::repeat_with(|| UnsafeCell::new(MaybeUninit::uninit())).take(capacity).collect();
+        Writer { segment: Arc::new(Segment { bytes }), len: 0 }
     }
 
     /// Bytes written so far.
@@ -73,11 +68,7 @@ impl Writer {
     /// If the range reaches beyond it.
     pub fn slice(&self, range: Range<usize>) -> Slice {
         assert!(range.start <= range.end && range.end <= self.len);
-        Slice {
-            segment: self.segment.clone(),
-            start: range.start,
-            end: range.end,
-        }
+        Slice { segment: self.segment.clone(), start: range.start, end: range.end }
     }
 }
 
@@ -109,11 +100,7 @@ impl Slice {
     /// If it has fewer.
     pub fn skip(&self, len: usize) -> Slice {
         assert!(len <= self.len());
-        Slice {
-            segment: self.segment.clone(),
-            start: self.start + len,
-            end: self.end,
-        }
+        Slice { segment: self.segment.clone(), start: self.start + len, end: self.end }
     }
 }
 

@@ -40,10 +40,7 @@ struct List {
     last: u32,
 }
 
-const EMPTY: List = List {
-    first: NOBODY,
-    last: NOBODY,
-};
+const EMPTY: List = List { first: NOBODY, last: NOBODY };
 
 /// Timers that carry an item each.
 ///
@@ -90,10 +87,7 @@ impl<T> Wheel<T> {
         let slot = u32::try_from(self.timers.insert(timer)).unwrap_or(NOBODY);
         assert_ne!(slot, NOBODY, "too many timers");
         self.file(slot);
-        TimerKey {
-            slot,
-            generation: self.generation,
-        }
+        TimerKey { slot, generation: self.generation }
     }
 
     /// Takes a timer back, and its item, if it has not fired.
@@ -260,11 +254,7 @@ mod tests {
         let random = &mut StdRng::seed_from_u64(seed);
         let mut now = Time::from_nanos(any_nanos(random) >> 14);
         let mut wheel = Wheel::new(now);
-        let mut naive = Naive {
-            tick: now.nanos() / TICK_NANOS,
-            turn: 0,
-            timers: Vec::new(),
-        };
+        let mut naive = Naive { tick: now.nanos() / TICK_NANOS, turn: 0, timers: Vec::new() };
         let (mut fired, mut stale) = (0, Vec::new());
         for _ in 0..400 {
             match random.random_range(0..10) {
@@ -289,10 +279,7 @@ mod tests {
                         assert_eq!(item, naive.expire(now));
                         let Some((at, _)) = item else {
                             let next = wheel.next();
-                            assert!(
-                                next.is_none_or(|next| next > now),
-                                "calling again at once brings nothing"
-                            );
+                            assert!(next.is_none_or(|next| next > now), "calling again at once brings nothing");
                             break;
                         };
                         assert!(at <= now, "never early");
@@ -301,16 +288,9 @@ mod tests {
                 }
             }
             assert_eq!(wheel.len(), naive.timers.len());
-            let first = naive
-                .timers
-                .iter()
-                .map(|timer| timer.0.saturating_mul(TICK_NANOS))
-                .min();
+            let first = naive.timers.iter().map(|timer| timer.0.saturating_mul(TICK_NANOS)).min();
             assert_eq!(wheel.next().is_none(), first.is_none());
-            assert!(
-                wheel.next().is_none_or(|next| Some(next.nanos()) <= first),
-                "never later"
-            );
+            assert!(wheel.next().is_none_or(|next| Some(next.nanos()) <= first), "never later");
         }
         assert!(fired > 0, "nothing was tested");
     }
@@ -349,9 +329,7 @@ mod tests {
     fn memory_is_used_again() {
         let mut wheel = Wheel::new(Time::ZERO);
         for round in 0..1000 {
-            let keys: Vec<_> = (0..16)
-                .map(|i| wheel.insert(Time::from_millis(round + i * 37), i))
-                .collect();
+            let keys: Vec<_> = (0..16).map(|i| wheel.insert(Time::from_millis(round + i * 37), i)).collect();
             for key in &keys[..8] {
                 assert!(wheel.cancel(*key).is_some());
             }

@@ -94,25 +94,15 @@ impl Http {
         let (consumed, found) = match self.advance(input, limits, out) {
             Ok(step) => step,
             Err(violation) => {
-                *self = Http {
-                    state: State::Over,
-                    ..Http::default()
-                };
+                *self = Http { state: State::Over, ..Http::default() };
                 write_violation(out, violation, date);
                 return Err(violation);
             }
         };
         let request = found.map(|found| {
-            let bytes = if found.in_tail {
-                &self.tail[self.start..]
-            } else {
-                &input[..]
-            };
+            let bytes = if found.in_tail { &self.tail[self.start..] } else { &input[..] };
             let body = &bytes[found.outline.len()..][..found.body_len];
-            Request {
-                head: found.outline.head(bytes),
-                body,
-            }
+            Request { head: found.outline.head(bytes), body }
         });
         Ok((consumed, request))
     }
@@ -123,10 +113,7 @@ impl Http {
             return;
         };
         if !keep_alive {
-            *self = Http {
-                state: State::Over,
-                ..Http::default()
-            };
+            *self = Http { state: State::Over, ..Http::default() };
             return;
         }
         self.start += len;
@@ -205,26 +192,12 @@ impl Http {
         };
         if complete {
             // Nothing of this request is in the tail.
-            self.state = State::InHand {
-                len: 0,
-                keep_alive: outline.keep_alive(),
-            };
-            return Ok((
-                outline.len() + len,
-                Some(Found {
-                    outline,
-                    body_len,
-                    in_tail: false,
-                }),
-            ));
+            self.state = State::InHand { len: 0, keep_alive: outline.keep_alive() };
+            return Ok((outline.len() + len, Some(Found { outline, body_len, in_tail: false })));
         }
         continue_if_due(&outline, arrived, out);
         self.keep(&input[..outline.len() + body_len]);
-        self.state = State::Body(Box::new(Body {
-            outline,
-            decoder,
-            received: body_len,
-        }));
+        self.state = State::Body(Box::new(Body { outline, decoder, received: body_len }));
         Ok((input.len(), None))
     }
 
@@ -250,23 +223,12 @@ impl Http {
             return Ok(None);
         };
         if outline.body() == BodyFraming::None {
-            self.state = State::InHand {
-                len: outline.len(),
-                keep_alive: outline.keep_alive(),
-            };
-            return Ok(Some(Found {
-                outline,
-                body_len: 0,
-                in_tail: true,
-            }));
+            self.state = State::InHand { len: outline.len(), keep_alive: outline.keep_alive() };
+            return Ok(Some(Found { outline, body_len: 0, in_tail: true }));
         }
         let arrived = bytes.len() - outline.len();
         continue_if_due(&outline, arrived, out);
-        self.state = State::Body(Box::new(Body {
-            outline,
-            decoder: Decoder::default(),
-            received: 0,
-        }));
+        self.state = State::Body(Box::new(Body { outline, decoder: Decoder::default(), received: 0 }));
         self.body_in_tail(limits)
     }
 
@@ -298,15 +260,8 @@ impl Http {
                 (body.received, len)
             }
         };
-        self.state = State::InHand {
-            len: outline.len() + len,
-            keep_alive: outline.keep_alive(),
-        };
-        Ok(Some(Found {
-            outline,
-            body_len,
-            in_tail: true,
-        }))
+        self.state = State::InHand { len: outline.len() + len, keep_alive: outline.keep_alive() };
+        Ok(Some(Found { outline, body_len, in_tail: true }))
     }
 
     /// Appends to the tail. What lies before `start` is dropped first, when it is more than what would have to be moved.
@@ -336,21 +291,8 @@ fn continue_if_due(outline: &Outline, arrived: usize, out: &mut Vec<u8>) {
 fn write_violation(out: &mut Vec<u8>, violation: Violation, date: &str) {
     let body = format!("{}\n", violation.reason());
     let headers = &[("Content-Type", "text/plain; charset=utf-8")];
-    let response = Response {
-        status: violation.status(),
-        headers,
-        body: body.as_bytes(),
-    };
-    write(
-        out,
-        &response,
-        Framing {
-            head_only: false,
-            keep_alive: false,
-            minor_version: 1,
-        },
-        date,
-    );
+    let response = Response { status: violation.status(), headers, body: body.as_bytes() };
+    write(out, &response, Framing { head_only: false, keep_alive: false, minor_version: 1 }, date);
 }
 
 #[cfg(test)]

@@ -46,10 +46,7 @@ impl Default for WebSocket {
 impl WebSocket {
     /// Open: the 101 has been written.
     pub const fn new() -> WebSocket {
-        WebSocket {
-            reader: Reader::server(),
-            state: State::Open,
-        }
+        WebSocket { reader: Reader::server(), state: State::Open }
     }
 
     /// Reads on: how many bytes of `input` were taken, and the next event. `None`: all of the input was taken. Call until
@@ -161,10 +158,7 @@ mod tests {
     use super::*;
     use crate::wire::ws::rows::{self, MASK, frame, join};
 
-    const LIMITS: MessageLimits = MessageLimits {
-        message_bytes_max: 1000,
-        fragments_max: 10,
-    };
+    const LIMITS: MessageLimits = MessageLimits { message_bytes_max: 1000, fragments_max: 10 };
 
     #[derive(Clone, PartialEq, Eq, Debug)]
     enum Seen {
@@ -233,43 +227,22 @@ mod tests {
         use Violation::*;
         let close_1000 = frame(0x88, &[0x03, 0xe8]);
         let close_1000_answer = closing(1000, "");
-        let pings: Vec<Vec<u8>> = (0..10)
-            .map(|i| frame(0x89, format!("payload-{i}").as_bytes()))
-            .collect();
-        let pongs: Vec<Vec<u8>> = (0..10)
-            .map(|i| [&[0x8a, 9], format!("payload-{i}").as_bytes()].concat())
-            .collect();
-        let after_close = [
-            close_1000.clone(),
-            frame(0x89, b"late"),
-            frame(0x81, b"1"),
-            vec![0xff; 40],
-        ];
+        let pings: Vec<Vec<u8>> = (0..10).map(|i| frame(0x89, format!("payload-{i}").as_bytes())).collect();
+        let pongs: Vec<Vec<u8>> = (0..10).map(|i| [&[0x8a, 9], format!("payload-{i}").as_bytes()].concat()).collect();
+        let after_close = [close_1000.clone(), frame(0x89, b"late"), frame(0x81, b"1"), vec![0xff; 40]];
         let rows: Vec<OpenRow> = vec![
             ("nothing", vec![], vec![], vec![], false),
             ("a vote", frame(0x81, b"1"), vec![text("1")], vec![], false),
             (
                 "messages",
-                [
-                    frame(0x82, &[1]),
-                    frame(0x01, b"vo"),
-                    frame(0x80, b"te"),
-                    frame(0x81, b""),
-                ]
-                .concat(),
+                [frame(0x82, &[1]), frame(0x01, b"vo"), frame(0x80, b"te"), frame(0x81, b"")].concat(),
                 vec![Seen::Binary(vec![1]), text("vote"), text("")],
                 vec![],
                 false,
             ),
             ("ping", frame(0x89, b""), vec![], vec![0x8a, 0], false),
             ("ten pings", pings.concat(), vec![], pongs.concat(), false),
-            (
-                "ping of 125 bytes",
-                frame(0x89, &[0xfe; 125]),
-                vec![],
-                [&[0x8a, 125][..], &[0xfe; 125]].concat(),
-                false,
-            ),
+            ("ping of 125 bytes", frame(0x89, &[0xfe; 125]), vec![], [&[0x8a, 125][..], &[0xfe; 125]].concat(), false),
             (
                 "ping within a message",
                 [frame(0x01, b"vo"), frame(0x89, b"?"), frame(0x80, b"te")].concat(),
@@ -278,20 +251,8 @@ mod tests {
                 false,
             ),
             ("pong", frame(0x8a, b"unasked"), vec![Seen::Pong], vec![], false),
-            (
-                "close",
-                close_1000.clone(),
-                vec![Seen::Closed],
-                close_1000_answer.clone(),
-                true,
-            ),
-            (
-                "close without a code",
-                frame(0x88, b""),
-                vec![Seen::Closed],
-                vec![0x88, 0],
-                true,
-            ),
+            ("close", close_1000.clone(), vec![Seen::Closed], close_1000_answer.clone(), true),
+            ("close without a code", frame(0x88, b""), vec![Seen::Closed], vec![0x88, 0], true),
             (
                 "close with a reason",
                 frame(0x88, &[&[0x0f, 0xa0], "再见".as_bytes()].concat()),
@@ -306,13 +267,7 @@ mod tests {
                 close_1000_answer.clone(),
                 true,
             ),
-            (
-                "data after close is ignored",
-                after_close.concat(),
-                vec![Seen::Closed],
-                close_1000_answer,
-                true,
-            ),
+            ("data after close is ignored", after_close.concat(), vec![Seen::Closed], close_1000_answer, true),
             (
                 "half a code",
                 frame(0x88, &[3]),
@@ -329,14 +284,7 @@ mod tests {
             ),
             (
                 "data after a violation is ignored",
-                [
-                    frame(0x89, b"a"),
-                    frame(0x81, b"1"),
-                    frame(0xc1, b"2"),
-                    frame(0x89, b"b"),
-                    close_1000,
-                ]
-                .concat(),
+                [frame(0x89, b"a"), frame(0x81, b"1"), frame(0xc1, b"2"), frame(0x89, b"b"), close_1000].concat(),
                 vec![text("1"), Seen::Violation(ReservedBits)],
                 [b"\x8a\x01a", &closing(1002, "reserved bits set")[..]].concat(),
                 true,
@@ -369,12 +317,7 @@ mod tests {
                 let (seen, out) = feed(&mut socket, pieces);
                 assert_eq!(seen, events, "{name}: {}", join(pieces));
                 assert_eq!(out, answer, "{name}: {}", join(pieces));
-                assert_eq!(
-                    (socket.is_done(), socket.is_open()),
-                    (done, !done),
-                    "{name}: {}",
-                    join(pieces)
-                );
+                assert_eq!((socket.is_done(), socket.is_open()), (done, !done), "{name}: {}", join(pieces));
                 // After a Close there is nothing more to say.
                 let mut out = vec![];
                 socket.ping(&mut out);
@@ -395,26 +338,13 @@ mod tests {
             ("its close", close.clone(), vec![Seen::Closed], true),
             (
                 "what was on its way",
-                [
-                    frame(0x81, b"1"),
-                    frame(0x89, b"?"),
-                    frame(0x8a, b""),
-                    frame(0x02, &[1]),
-                ]
-                .concat(),
+                [frame(0x81, b"1"), frame(0x89, b"?"), frame(0x8a, b""), frame(0x02, &[1])].concat(),
                 vec![],
                 false,
             ),
             (
                 "what was on its way, its close, and more",
-                [
-                    frame(0x81, b"1"),
-                    frame(0x89, b"?"),
-                    frame(0x01, b"2"),
-                    close.clone(),
-                    close,
-                ]
-                .concat(),
+                [frame(0x81, b"1"), frame(0x89, b"?"), frame(0x01, b"2"), close.clone(), close].concat(),
                 vec![Seen::Closed],
                 true,
             ),
@@ -424,12 +354,7 @@ mod tests {
                 vec![Seen::Violation(Violation::BadUtf8)],
                 true,
             ),
-            (
-                "a close that is wrong",
-                frame(0x88, &[0, 0]),
-                vec![Seen::Violation(Violation::BadCloseCode)],
-                true,
-            ),
+            ("a close that is wrong", frame(0x88, &[0, 0]), vec![Seen::Violation(Violation::BadCloseCode)], true),
         ];
         for (name, wire, events, done) in rows {
             rows::at_every_cut(&wire, |pieces| {

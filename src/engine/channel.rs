@@ -167,8 +167,7 @@ impl Channel {
         let publication = log.append(body);
         let at = publication.at();
         let cores = self.members.attached();
-        to.of(self.durable)
-            .extend(cores.map(|core| (core, EngineMail::Publication(publication.clone()))));
+        to.of(self.durable).extend(cores.map(|core| (core, EngineMail::Publication(publication.clone()))));
         self.keep(publication, to);
         Ok(Answer::Accepted(at))
     }
@@ -185,9 +184,7 @@ impl Channel {
             let mail = to.of(self.durable);
             self.filling = Some(mail.len());
             // A place for each core. Nobody sees what stands in it, and who did would attach anew.
-            let blank = EngineMail::Failed {
-                channel: self.name.clone(),
-            };
+            let blank = EngineMail::Failed { channel: self.name.clone() };
             mail.extend(self.members.attached().map(|core| (core, blank.clone())));
         }
         Ok(Answer::Accepted(at))
@@ -207,11 +204,6 @@ impl Channel {
             #[cfg(feature = "faults")]
             Content::Fault(content) => log(content),
         };
-        Attached {
-            at,
-            state,
-            listeners: self.members.sum(),
-            recent,
-        }
+        Attached { at, state, listeners: self.members.sum(), recent }
     }
 }

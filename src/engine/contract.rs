@@ -46,10 +46,7 @@ impl FromStr for Position {
             return Err(NoPosition);
         }
         let epoch = Epoch(u64::from_str_radix(epoch, 16).map_err(|_| NoPosition)?);
-        Ok(Position {
-            epoch,
-            revision: revision.parse().map_err(|_| NoPosition)?,
-        })
+        Ok(Position { epoch, revision: revision.parse().map_err(|_| NoPosition)? })
     }
 }
 
@@ -255,10 +252,7 @@ pub struct Publication {
 impl Publication {
     /// Where the channel stands after it.
     pub fn at(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            revision: self.last,
-        }
+        Position { epoch: self.epoch, revision: self.last }
     }
 }
 
@@ -372,25 +366,12 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_are_written() {
-        let position = Position {
-            epoch: Epoch(0xfeed_0000_0000_0001),
-            revision: 42,
-        };
+        let position = Position { epoch: Epoch(0xfeed_0000_0000_0001), revision: 42 };
         assert_eq!(position.to_string(), "feed000000000001-42");
         assert_eq!(position.to_string().parse(), Ok(position));
-        for bad in [
-            "",
-            "-",
-            "a-",
-            "-1",
-            "a1",
-            "g-1",
-            "a--1",
-            "a-+1",
-            "+a-1",
-            "00000000000000001-1",
-            "a-18446744073709551616",
-        ] {
+        for bad in
+            ["", "-", "a-", "-1", "a1", "g-1", "a--1", "a-+1", "+a-1", "00000000000000001-1", "a-18446744073709551616"]
+        {
             assert_eq!(bad.parse::<Position>(), Err(NoPosition), "{bad:?}");
         }
     }

@@ -147,16 +147,8 @@ impl Embedded {
 
     /// Does one op. `found`: the channel of the op before, which is often the same.
     fn op(&mut self, core: CoreId, op: Op, now: Time, found: &mut Option<(ChannelName, ChannelKey)>, out: &mut Outbox) {
-        let Op {
-            channel: name,
-            class,
-            ticket,
-            act,
-        } = op;
-        let same = found
-            .as_ref()
-            .filter(|(last, _)| Arc::ptr_eq(last, &name))
-            .map(|&(_, key)| key);
+        let Op { channel: name, class, ticket, act } = op;
+        let same = found.as_ref().filter(|(last, _)| Arc::ptr_eq(last, &name)).map(|&(_, key)| key);
         let key = match same.filter(|&key| self.channels.get(key).is_some()) {
             Some(key) => key,
             None => match self.find_or_begin(&name, class, &act, now) {
@@ -182,10 +174,7 @@ impl Embedded {
             self.touched.push(key);
         }
         let durable = channel.durable;
-        let mut to = Mailing {
-            hold: &mut self.hold,
-            out,
-        };
+        let mut to = Mailing { hold: &mut self.hold, out };
         // What a panic leaves behind is a channel that is dropped, and mail that is plain data.
         let result = match catch_unwind(AssertUnwindSafe(|| channel.apply(core, act, &mut to))) {
             Ok(None) => return,
@@ -238,10 +227,7 @@ impl Embedded {
                 continue;
             };
             channel.touched = false;
-            channel.close(&mut Mailing {
-                hold: &mut self.hold,
-                out,
-            });
+            channel.close(&mut Mailing { hold: &mut self.hold, out });
             self.announce(key, now, out);
             self.watch_idle(key);
         }
@@ -262,9 +248,7 @@ impl Embedded {
             Announce::Never => {}
             Announce::At(at) => {
                 let wheel = &mut self.wheel;
-                channel
-                    .announce_timer
-                    .get_or_insert_with(|| wheel.insert(at, Due::Announce(key)));
+                channel.announce_timer.get_or_insert_with(|| wheel.insert(at, Due::Announce(key)));
             }
             Announce::Now => {
                 // Behind a durable channel's other mail: before it, an answer that shows an older number would come last.
@@ -286,9 +270,7 @@ impl Embedded {
         let Some(idle) = channel.idle else { return };
         if channel.members.attached().next().is_none() {
             let (wheel, at) = (&mut self.wheel, channel.used + idle);
-            channel
-                .idle_timer
-                .get_or_insert_with(|| wheel.insert(at, Due::Idle(key)));
+            channel.idle_timer.get_or_insert_with(|| wheel.insert(at, Due::Idle(key)));
         }
     }
 
@@ -319,9 +301,7 @@ impl Embedded {
         let hold = &mut self.hold;
         channel.close(&mut Mailing { hold, out });
         let mail = self.hold.mail_of(channel.durable, out);
-        let failed = EngineMail::Failed {
-            channel: channel.name.clone(),
-        };
+        let failed = EngineMail::Failed { channel: channel.name.clone() };
         mail.extend(channel.members.attached().map(|core| (core, failed.clone())));
         self.end(key);
     }
@@ -348,11 +328,7 @@ fn is_answered(act: &Act) -> bool {
 }
 
 fn outcome(channel: ChannelName, ticket: Ticket, result: Result<Answer, Refusal>) -> EngineMail {
-    EngineMail::Outcome(Outcome {
-        ticket,
-        channel,
-        result,
-    })
+    EngineMail::Outcome(Outcome { ticket, channel, result })
 }
 
 /// Refuses at once, whether the channel is durable or not.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::contract::{Change, ChannelName, ChannelSpec, Epoch, Position, Publication};
+use super::contract::{Attached, Change, ChannelName, ChannelSpec, Epoch, Position, Publication};
 
 /// A channel's position and the publications behind it, contiguous up to the present, bounded in number and bytes.
 #[derive(Debug)]
@@ -34,6 +34,18 @@ impl History {
         self.at
     }
 
+    /// Where someone else has left off: a position and the publications kept up to it, as an engine answers an attach.
+    pub fn resume(channel: ChannelName, attached: &Attached, publications_max: usize, bytes_max: usize) -> History {
+        History {
+            channel,
+            at: attached.at,
+            kept: attached.recent.iter().cloned().collect(),
+            kept_bytes: attached.recent.iter().map(|kept| bytes(kept)).sum(),
+            publications_max,
+            bytes_max,
+        }
+    }
+
     /// Publishes the next `changes` changes (at least one) as one publication. The oldest ones that are too many go.
     pub fn publish(&mut self, changes: u64, change: Change) -> Arc<Publication> {
         let publication = Arc::new(Publication {
@@ -43,27 +55,44 @@ impl History {
             last: self.at.revision + changes,
             change,
         });
+        self.take(publication.clone());
+        publication
+    }
+
+    /// Takes the next publication, which begins right behind the position. The oldest ones that are too many go.
+    pub fn take(&mut self, publication: Arc<Publication>) {
+        debug_assert_eq!((publication.epoch, publication.first), (self.at.epoch, self.at.revision + 1));
         self.at = publication.at();
         self.kept_bytes += bytes(&publication);
-        self.kept.push_back(publication.clone());
+        self.kept.push_back(publication);
         while self.kept.len() > self.publications_max || self.kept_bytes > self.bytes_max {
             let Some(oldest) = self.kept.pop_front() else { break };
             self.kept_bytes -= bytes(&oldest);
         }
-        publication
     }
 
-    /// The publications that someone at `since` has not, oldest first, without a gap up to the present. If they do not
-    /// all exist any more, or `since` is no position of this life: all that are kept.
+    /// All publications that are kept, oldest first, without a gap up to the present.
+    pub fn recent(&self) -> impl ExactSizeIterator<Item = &Arc<Publication>> {
+        self.kept.iter()
+    }
+
+    /// The publications that someone at `since` has not; `None` if `since` is of another life or from the future, or if
+    /// what came next is not kept any more.
+    pub fn follow(&self, since: Position) -> Option<impl ExactSizeIterator<Item = &Arc<Publication>>> {
+        if since.epoch != self.at.epoch || since.revision > self.at.revision {
+            return None;
+        }
+        let news = self.kept.range(self.kept.partition_point(|kept| kept.last <= since.revision)..);
+        let next = news.clone().next().map_or(self.at.revision + 1, |next| next.first);
+        (next <= since.revision + 1).then_some(news)
+    }
+
+    /// The publications that someone at `since` has not, or all that are kept if they cannot be followed.
     pub fn recent_since(&self, since: Option<Position>) -> Vec<Arc<Publication>> {
-        let known = match since {
-            // If what comes next is lost, nothing that is kept is known, and all of it is returned.
-            Some(since) if since.epoch == self.at.epoch && since.revision <= self.at.revision => {
-                self.kept.partition_point(|kept| kept.last <= since.revision)
-            }
-            Some(_) | None => 0,
-        };
-        self.kept.range(known..).cloned().collect()
+        match since.and_then(|since| self.follow(since)) {
+            Some(news) => news.cloned().collect(),
+            None => self.kept.iter().cloned().collect(),
+        }
     }
 }
 
@@ -94,17 +123,11 @@ mod tests {
 
     fn tally(votes: u64) -> Change {
         let step = super::super::contract::Step { option: 0, count: 0 };
-        Change::Tally {
-            steps: vec![step; votes as usize].into(),
-            counts: Box::new([0]),
-        }
+        Change::Tally { steps: vec![step; votes as usize].into(), counts: Box::new([0]) }
     }
 
     fn at(epoch: u64, revision: u64) -> Option<Position> {
-        Some(Position {
-            epoch: Epoch(epoch),
-            revision,
-        })
+        Some(Position { epoch: Epoch(epoch), revision })
     }
 
     #[test]

@@ -14,10 +14,7 @@ const HELD_MAIL_MAX: usize = 2 * OPS_IN_FLIGHT_MAX;
 /// Bytes of the mail that is held, about.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
-const _: () = assert!(
-    HELD_MAIL_MAX < INBOX_MAIL_MAX,
-    "what is released at once must find room in an inbox"
-);
+const _: () = assert!(HELD_MAIL_MAX < INBOX_MAIL_MAX, "what is released at once must find room in an inbox");
 
 /// The mail of durable channels.
 #[derive(Default, Debug)]
@@ -82,11 +79,7 @@ impl Hold {
         if !self.publications.is_empty() {
             let publications = std::mem::take(&mut self.publications);
             out.keep.push(Keep { number, publications });
-            self.waiting.push_back(Waiting {
-                number,
-                mail: Vec::new(),
-                bytes: 0,
-            });
+            self.waiting.push_back(Waiting { number, mail: Vec::new(), bytes: 0 });
         }
         let Some(last) = self.waiting.back_mut() else {
             out.mail.append(&mut self.mail);

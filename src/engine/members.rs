@@ -62,10 +62,7 @@ impl Members {
 
     /// The cores that are attached.
     pub fn attached(&self) -> impl Iterator<Item = CoreId> {
-        self.members
-            .iter()
-            .filter(|member| member.attached)
-            .map(|member| member.core)
+        self.members.iter().filter(|member| member.attached).map(|member| member.core)
     }
 
     /// Whether, and when, the sum is to be announced.
@@ -94,12 +91,7 @@ impl Members {
     fn member(&mut self, core: CoreId) -> &mut Member {
         let index = self.members.iter().position(|member| member.core == core);
         let index = index.unwrap_or_else(|| {
-            self.members.push(Member {
-                core,
-                attached: false,
-                listeners: 0,
-                told: 0,
-            });
+            self.members.push(Member { core, attached: false, listeners: 0, told: 0 });
             self.members.len() - 1
         });
         &mut self.members[index]

@@ -29,11 +29,7 @@ impl Options {
     pub fn new(list: Arc<[TallyOption]>, seed: Seed) -> Options {
         let mut by_id = Map::with_hasher(seed);
         if list.len() > LINEAR_OPTIONS_MAX {
-            by_id.extend(
-                (0..=u16::MAX)
-                    .zip(&*list)
-                    .map(|(index, option)| (option.id.clone(), index)),
-            );
+            by_id.extend((0..=u16::MAX).zip(&*list).map(|(index, option)| (option.id.clone(), index)));
         }
         let expected = expected(&list);
         Options { list, by_id, expected }
@@ -78,12 +74,7 @@ pub struct Tally {
 impl Tally {
     /// A tally without votes.
     pub fn new(options: Arc<Options>, history: History) -> Tally {
-        Tally {
-            counts: vec![0; options.list.len()],
-            options,
-            steps: Vec::new(),
-            history,
-        }
+        Tally { counts: vec![0; options.list.len()], options, steps: Vec::new(), history }
     }
 
     /// Counts a vote. Where the tally stands with it; the next [`publish`](Tally::publish) covers it.
@@ -103,10 +94,7 @@ impl Tally {
         if self.steps.is_empty() {
             return None;
         }
-        let change = Change::Tally {
-            steps: self.steps.as_slice().into(),
-            counts: self.counts.as_slice().into(),
-        };
+        let change = Change::Tally { steps: self.steps.as_slice().into(), counts: self.counts.as_slice().into() };
         let votes = self.steps.len() as u64;
         self.steps.clear();
         self.steps.shrink_to(STEPS_KEPT_MAX);
@@ -116,18 +104,12 @@ impl Tally {
     /// Where it stands, votes that are not published included.
     pub fn at(&self) -> Position {
         let published = self.history.at();
-        Position {
-            revision: published.revision + self.steps.len() as u64,
-            ..published
-        }
+        Position { revision: published.revision + self.steps.len() as u64, ..published }
     }
 
     /// The counts at that position.
     pub fn state(&self) -> State {
-        State::Tally {
-            options: self.options.list.clone(),
-            counts: self.counts.clone(),
-        }
+        State::Tally { options: self.options.list.clone(), counts: self.counts.clone() }
     }
 
     /// See [`History::recent_since`].
@@ -142,10 +124,7 @@ mod tests {
     use crate::engine::contract::{ChannelSpec, Data, Epoch};
 
     fn options(ids: impl IntoIterator<Item = String>) -> Arc<Options> {
-        let list = ids.into_iter().map(|id| TallyOption {
-            id: id.into(),
-            labels: Vec::new(),
-        });
+        let list = ids.into_iter().map(|id| TallyOption { id: id.into(), labels: Vec::new() });
         Arc::new(Options::new(list.collect(), Seed(1, 2)))
     }
 
@@ -183,9 +162,7 @@ mod tests {
     fn votes_become_one_publication() {
         let options = options(["a", "b"].map(String::from));
         let spec = ChannelSpec {
-            data: Data::Tally {
-                options: options.list.clone(),
-            },
+            data: Data::Tally { options: options.list.clone() },
             history_publications_max: 10,
             history_bytes_max: 10_000,
             durable: false,
@@ -200,14 +177,8 @@ mod tests {
         assert_eq!(tally.cast("c"), Err(Refusal::UnknownOption { expected }));
         let publication = tally.publish().expect("three votes");
         let step = |option, count| Step { option, count };
-        let change = Change::Tally {
-            steps: [step(0, 1), step(1, 1), step(0, 2)].into(),
-            counts: [2, 1].into(),
-        };
-        assert_eq!(
-            (publication.first, publication.last, &publication.change),
-            (1, 3, &change)
-        );
+        let change = Change::Tally { steps: [step(0, 1), step(1, 1), step(0, 2)].into(), counts: [2, 1].into() };
+        assert_eq!((publication.first, publication.last, &publication.change), (1, 3, &change));
         assert_eq!(tally.publish(), None);
         assert_eq!(tally.recent_since(None), [publication]);
     }

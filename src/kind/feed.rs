@@ -23,9 +23,6 @@ mod tests {
     fn only_publishers_publish() {
         assert_eq!(receive(Sender::Listener, Message::Text("news")), Err(Refusal::ReadOnly));
         let body = Body::Binary(b"\xff".as_slice().into());
-        assert_eq!(
-            receive(Sender::Publisher, Message::Binary(b"\xff")),
-            Ok(Deed::Op(Act::Append { body }))
-        );
+        assert_eq!(receive(Sender::Publisher, Message::Binary(b"\xff")), Ok(Deed::Op(Act::Append { body })));
     }
 }

@@ -85,12 +85,8 @@ mod fault {
         match message {
             Message::Text("kind") => panic!("a fault in a kind, as asked"),
             Message::Text("engine") => Deed::Op(Act::Panic),
-            Message::Text(text) => Deed::Op(Act::Append {
-                body: Body::Text(text.into()),
-            }),
-            Message::Binary(bytes) => Deed::Op(Act::Append {
-                body: Body::Binary(bytes.into()),
-            }),
+            Message::Text(text) => Deed::Op(Act::Append { body: Body::Text(text.into()) }),
+            Message::Binary(bytes) => Deed::Op(Act::Append { body: Body::Binary(bytes.into()) }),
         }
     }
 }

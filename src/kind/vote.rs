@@ -16,9 +16,7 @@ pub(super) fn receive(message: Message<'_>) -> Result<Deed, Refusal> {
     if choice.is_empty() || choice.len() > OPTION_BYTES_MAX {
         return Err(Refusal::Malformed { expected: EXPECTED });
     }
-    Ok(Deed::Op(Act::Cast {
-        choice: CompactString::new(choice),
-    }))
+    Ok(Deed::Op(Act::Cast { choice: CompactString::new(choice) }))
 }
 
 #[cfg(test)]

@@ -50,9 +50,7 @@ impl Encoder {
                 emit(self.frame(transport, Some(publication.at())));
             }
             (Dialect::Steps { key }, Change::Tally { steps, .. }) => {
-                let State::Tally { options, .. } = state else {
-                    unreachable!("a channel has one data type")
-                };
+                let State::Tally { options, .. } = state else { unreachable!("a channel has one data type") };
                 for step in steps {
                     self.begin(|text| bare::step(text, key, &options[usize::from(step.option)], step.count));
                     emit(self.frame(transport, None));
@@ -72,7 +70,7 @@ impl Encoder {
         match dialect {
             Dialect::Tallycast => {
                 self.begin(|text| own::snapshot(text, snapshot));
-                Some(self.frame(transport, Some(snapshot.at)))
+                Some(self.frame(transport, Some(snapshot.history.at())))
             }
             Dialect::Steps { .. } | Dialect::Plain => None,
         }

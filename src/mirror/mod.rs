@@ -3,14 +3,14 @@
 pub mod encoding;
 pub mod sendlog;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::keys::{ConnKey, SessionKey};
 use crate::base::limits::Limits;
 use crate::base::segment::Slice;
 use crate::base::time::Time;
-use crate::engine::{Attached, Change, ChannelName, ClassId, Outcome, Position, Publication, State};
+use crate::engine::history::History;
+use crate::engine::{Attached, Change, ChannelName, ChannelSpec, ClassId, Outcome, Position, Publication, State};
 use crate::kind::Kind;
 use crate::route::dialect::Snapshot;
 use crate::route::page::{Language, PageId};
@@ -62,15 +62,12 @@ pub struct EncodedLog {
 /// What a mirror knows of its channel.
 #[derive(Debug)]
 pub struct Standing {
-    /// Where the channel stands.
-    pub at: Position,
+    /// Where the channel stands, and its recent publications.
+    pub history: History,
     /// Its state there.
     pub state: State,
-    /// Its recent publications, oldest first, without a gap, up to `at`.
-    pub recent: VecDeque<Arc<Publication>>,
     /// How many listen, on all cores.
     pub listeners: u32,
-    recent_bytes: usize,
 }
 
 /// A way to show the present state, which is written once per position.
@@ -137,115 +134,64 @@ impl Mirror {
 
     /// Whether those who have not been visited yet hold so much that publishers here should wait.
     pub fn is_congested(&self, limits: &Limits) -> bool {
-        self.logs
-            .iter()
-            .any(|encoded| encoded.log.has_round() && encoded.log.tail_bytes() > limits.log_bytes_max / 2)
+        self.logs.iter().any(|encoded| encoded.log.has_round() && encoded.log.tail_bytes() > limits.log_bytes_max / 2)
     }
 
     /// The log of an encoding, made if there is none.
     pub fn log(&mut self, encoding: Encoding) -> usize {
-        self.logs
-            .iter()
-            .position(|known| known.encoding == encoding)
-            .unwrap_or_else(|| {
-                self.logs.push(EncodedLog {
-                    encoding,
-                    log: SendLog::default(),
-                    queued: false,
-                });
-                self.logs.len() - 1
-            })
+        self.logs.iter().position(|known| known.encoding == encoding).unwrap_or_else(|| {
+            self.logs.push(EncodedLog { encoding, log: SendLog::default(), queued: false });
+            self.logs.len() - 1
+        })
     }
 
-    /// Takes a publication, if it is the next; what is kept is bounded.
-    pub fn take(&mut self, publication: &Arc<Publication>, publications_max: usize, bytes_max: usize) -> Sequel {
-        if self.attaching.is_some() {
+    /// Takes a publication, if it is the next.
+    pub fn take(&mut self, publication: &Arc<Publication>) -> Sequel {
+        let Some(standing) = self.standing.as_mut().filter(|_| self.attaching.is_none()) else { return Sequel::Old };
+        let at = standing.at();
+        if publication.epoch == at.epoch && publication.last <= at.revision {
             return Sequel::Old;
         }
-        let Some(standing) = &mut self.standing else {
-            return Sequel::Old;
-        };
-        if publication.epoch != standing.at.epoch {
-            return Sequel::Gap;
-        }
-        if publication.last <= standing.at.revision {
-            return Sequel::Old;
-        }
-        if publication.first != standing.at.revision + 1 {
+        if publication.epoch != at.epoch || publication.first != at.revision + 1 {
             return Sequel::Gap;
         }
         standing.take(publication.clone());
-        while standing.recent.len() > publications_max || standing.recent_bytes > bytes_max {
-            let Some(oldest) = standing.recent.pop_front() else {
-                break;
-            };
-            standing.recent_bytes -= weight(&oldest);
-        }
         Sequel::Next
     }
 
-    /// Takes the engine's answer. Returns the publications that continue what was known, or `None` if there is a gap
-    /// (or nothing was known) and the answer's state stands instead.
-    pub fn attached(&mut self, attached: &Attached) -> Option<Vec<Arc<Publication>>> {
+    /// Takes the engine's answer. Returns the publications that continue what was known (they are still to be
+    /// [taken](Mirror::take)), or `None` if there is a gap, or nothing was known, and the answer's state stands instead.
+    pub fn attached(&mut self, attached: &Attached, spec: &ChannelSpec) -> Option<Vec<Arc<Publication>>> {
         self.attaching = None;
-        let news = self.standing.as_ref().and_then(|standing| {
-            let known = standing.at;
-            let news: Vec<_> = attached
-                .recent
-                .iter()
-                .filter(|news| news.last > known.revision)
-                .cloned()
-                .collect();
-            let follows = match news.first() {
-                Some(first) => first.first == known.revision + 1,
-                None => attached.at.revision == known.revision,
-            };
-            (known.epoch == attached.at.epoch && follows).then_some(news)
-        });
-        match &news {
-            Some(_) => {
-                if let Some(standing) = &mut self.standing {
-                    standing.listeners = attached.listeners;
-                }
-            }
-            None => {
-                self.standing = Some(Standing {
-                    at: attached.at,
-                    state: attached.state.clone(),
-                    recent: attached.recent.iter().cloned().collect(),
-                    listeners: attached.listeners,
-                    recent_bytes: attached.recent.iter().map(|publication| weight(publication)).sum(),
-                });
+        if let Some(standing) = &mut self.standing {
+            let known = standing.at();
+            let news = attached.recent.iter().filter(|news| news.last > known.revision);
+            let next = news.clone().next().map_or(attached.at.revision + 1, |next| next.first);
+            if known.epoch == attached.at.epoch && next == known.revision + 1 {
+                standing.listeners = attached.listeners;
+                return Some(news.cloned().collect());
             }
         }
-        news
+        let (publications_max, bytes_max) = (spec.history_publications_max, spec.history_bytes_max);
+        let history = History::resume(self.channel.clone(), attached, publications_max, bytes_max);
+        self.standing = Some(Standing { history, state: attached.state.clone(), listeners: attached.listeners });
+        None
     }
 
     /// The present state for a dialect to write.
     pub fn snapshot(&self) -> Option<Snapshot<'_>> {
-        self.live().map(|standing| Snapshot {
-            channel: &self.channel,
-            kind: self.kind,
-            at: standing.at,
-            state: &standing.state,
-            recent: &standing.recent,
-        })
+        self.live().map(|standing| standing.snapshot(&self.channel, self.kind))
     }
 
     /// A view of the present state, written by `write` unless it is at hand.
     pub fn view(&mut self, view: View, write: impl FnOnce(&Snapshot<'_>) -> Option<Vec<u8>>) -> Option<Slice> {
         let snapshot = self.snapshot()?;
-        let at = snapshot.at;
-        if let Some((_, _, slice)) = self
-            .cached
-            .iter()
-            .find(|(known, position, _)| *known == view && *position == at)
-        {
+        let at = snapshot.history.at();
+        if let Some((_, _, slice)) = self.cached.iter().find(|(known, position, _)| *known == view && *position == at) {
             return Some(slice.clone());
         }
         let slice = Slice::copied(&write(&snapshot)?);
-        self.cached
-            .retain(|(known, position, _)| *known != view && *position == at);
+        self.cached.retain(|(known, position, _)| *known != view && *position == at);
         self.cached.push((view, at, slice.clone()));
         Some(slice)
     }
@@ -257,6 +203,16 @@ impl Mirror {
 }
 
 impl Standing {
+    /// Where the channel stands.
+    pub fn at(&self) -> Position {
+        self.history.at()
+    }
+
+    /// The state for a dialect to write.
+    pub fn snapshot<'a>(&'a self, channel: &'a str, kind: Kind) -> Snapshot<'a> {
+        Snapshot { channel, kind, state: &self.state, history: &self.history }
+    }
+
     fn take(&mut self, publication: Arc<Publication>) {
         match (&publication.change, &mut self.state) {
             (Change::Tally { counts: after, .. }, State::Tally { counts, .. }) => counts.copy_from_slice(after),
@@ -265,27 +221,6 @@ impl Standing {
                 unreachable!("a channel has one data type")
             }
         }
-        self.at = publication.at();
-        self.recent_bytes += weight(&publication);
-        self.recent.push_back(publication);
+        self.history.take(publication);
     }
-
-    /// The publications after `since`, or `None` if it is of another life, from the future, or too long ago.
-    pub fn follow(&self, since: Position) -> Option<impl Iterator<Item = &Arc<Publication>>> {
-        let oldest = self.recent.front().map_or(self.at.revision, |oldest| oldest.first - 1);
-        let known = since.epoch == self.at.epoch && (oldest..=self.at.revision).contains(&since.revision);
-        let begin = self
-            .recent
-            .partition_point(|publication| publication.last <= since.revision);
-        known.then(|| self.recent.range(begin..))
-    }
-}
-
-/// About how many bytes a publication occupies.
-fn weight(publication: &Publication) -> usize {
-    size_of::<Publication>()
-        + match &publication.change {
-            Change::Message(body) => body.bytes().len(),
-            Change::Tally { steps, counts } => size_of_val(&**steps) + size_of_val(&**counts),
-        }
 }

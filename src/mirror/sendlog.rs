@@ -97,25 +97,17 @@ impl SendLog {
 
     /// Bytes kept for those who have not got them.
     pub fn tail_bytes(&self) -> usize {
-        self.segments
-            .front()
-            .map_or(0, |front| (self.end - front.base) as usize)
+        self.segments.front().map_or(0, |front| (self.end - front.base) as usize)
     }
 
     /// All readers.
     pub fn conns(&self) -> impl Iterator<Item = ConnKey> {
-        self.subscribers
-            .iter()
-            .chain(&self.laggards)
-            .map(|subscriber| subscriber.conn)
+        self.subscribers.iter().chain(&self.laggards).map(|subscriber| subscriber.conn)
     }
 
     /// Adds a whole message.
     pub fn append(&mut self, message: &[u8]) {
-        let room = self
-            .segments
-            .back()
-            .map_or(0, |placed| placed.writer.capacity() - placed.writer.len());
+        let room = self.segments.back().map_or(0, |placed| placed.writer.capacity() - placed.writer.len());
         if room < message.len() {
             let last = self.segments.back().map_or(0, |placed| placed.writer.capacity());
             let class = (last * 2).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
@@ -133,10 +125,7 @@ impl SendLog {
     /// A new reader, who gets what is appended from now on.
     pub fn join(&mut self, conn: ConnKey) -> Place {
         self.subscribers.push(Subscriber { conn, cursor: self.end });
-        Place {
-            lagging: false,
-            index: (self.subscribers.len() - 1) as u32,
-        }
+        Place { lagging: false, index: (self.subscribers.len() - 1) as u32 }
     }
 
     /// A reader leaves; up to two others move. Returns the rest of its message in hand, if it was in the middle of one.
@@ -150,13 +139,7 @@ impl SendLog {
         if !place.lagging {
             let subscriber = self.take(place, readers);
             self.laggards.push(subscriber);
-            readers.moved(
-                subscriber.conn,
-                Place {
-                    lagging: true,
-                    index: (self.laggards.len() - 1) as u32,
-                },
-            );
+            readers.moved(subscriber.conn, Place { lagging: true, index: (self.laggards.len() - 1) as u32 });
         }
     }
 
@@ -165,13 +148,7 @@ impl SendLog {
         if place.lagging && self.cursor(place) == self.end {
             let subscriber = self.take(place, readers);
             self.subscribers.push(subscriber);
-            readers.moved(
-                subscriber.conn,
-                Place {
-                    lagging: false,
-                    index: (self.subscribers.len() - 1) as u32,
-                },
-            );
+            readers.moved(subscriber.conn, Place { lagging: false, index: (self.subscribers.len() - 1) as u32 });
         }
     }
 
@@ -182,11 +159,7 @@ impl SendLog {
 
     /// A reader has got `len` bytes more.
     pub fn advance(&mut self, place: Place, len: usize) {
-        let list = if place.lagging {
-            &mut self.laggards
-        } else {
-            &mut self.subscribers
-        };
+        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
         list[place.index as usize].cursor += len as u64;
         debug_assert!(list[place.index as usize].cursor <= self.end);
     }
@@ -236,10 +209,7 @@ impl SendLog {
             let taken = deliver.send(conn, slice);
             subscriber.cursor += taken.unwrap_or(0) as u64;
             if taken != Some(len) {
-                let place = Place {
-                    lagging: false,
-                    index: self.visited as u32,
-                };
+                let place = Place { lagging: false, index: self.visited as u32 };
                 self.demote(place, deliver);
                 deliver.stuck(conn, if taken.is_none() { Some(len) } else { None });
             }
@@ -261,19 +231,15 @@ impl SendLog {
             }
             for lagging in [true, false] {
                 let mut index = 0;
-                while let Some(subscriber) = (if lagging { &self.laggards } else { &self.subscribers })
-                    .get(index as usize)
-                    .copied()
+                while let Some(subscriber) =
+                    (if lagging { &self.laggards } else { &self.subscribers }).get(index as usize).copied()
                 {
                     if subscriber.cursor >= base {
                         index += 1;
                         continue;
                     }
                     self.take(Place { lagging, index }, readers);
-                    passed.push(Passed {
-                        conn: subscriber.conn,
-                        rest: self.rest_of(subscriber, readers),
-                    });
+                    passed.push(Passed { conn: subscriber.conn, rest: self.rest_of(subscriber, readers) });
                 }
             }
             self.drop_front();
@@ -286,12 +252,7 @@ impl SendLog {
         if self.in_round || (self.dirty && !self.subscribers.is_empty()) {
             return;
         }
-        let oldest = self
-            .laggards
-            .iter()
-            .map(|laggard| laggard.cursor)
-            .min()
-            .unwrap_or(self.end);
+        let oldest = self.laggards.iter().map(|laggard| laggard.cursor).min().unwrap_or(self.end);
         if oldest == self.end {
             (self.segments, self.starts) = Default::default();
             self.dirty = false;
@@ -329,11 +290,7 @@ impl SendLog {
     }
 
     fn list(&self, place: Place) -> &[Subscriber] {
-        if place.lagging {
-            &self.laggards
-        } else {
-            &self.subscribers
-        }
+        if place.lagging { &self.laggards } else { &self.subscribers }
     }
 
     /// Takes a reader out. In a round, visited and unvisited stay apart.
@@ -352,25 +309,13 @@ impl SendLog {
             self.visited -= 1;
             if hole != self.visited {
                 self.subscribers[hole] = self.subscribers[self.visited];
-                readers.moved(
-                    self.subscribers[hole].conn,
-                    Place {
-                        lagging: false,
-                        index: hole as u32,
-                    },
-                );
+                readers.moved(self.subscribers[hole].conn, Place { lagging: false, index: hole as u32 });
             }
             hole = self.visited;
         }
         self.subscribers.swap_remove(hole);
         if let Some(other) = self.subscribers.get(hole) {
-            readers.moved(
-                other.conn,
-                Place {
-                    lagging: false,
-                    index: hole as u32,
-                },
-            );
+            readers.moved(other.conn, Place { lagging: false, index: hole as u32 });
         }
         taken
     }
@@ -380,7 +325,5 @@ fn slice(segments: &VecDeque<Placed>, cursor: u64, to: u64) -> Slice {
     let index = segments.partition_point(|placed| placed.base <= cursor) - 1;
     let placed = &segments[index];
     let start = (cursor - placed.base) as usize;
-    placed
-        .writer
-        .slice(start..placed.writer.len().min(start + (to - cursor) as usize))
+    placed.writer.slice(start..placed.writer.len().min(start + (to - cursor) as usize))
 }

@@ -118,11 +118,7 @@ impl Epoll {
         let mut socket = TcpListener::from_std(socket);
         let token = Token((self.listeners.len() << 32) | NO_SLOT as usize);
         self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.push(Listening {
-            id,
-            socket,
-            ready: true,
-        });
+        self.listeners.push(Listening { id, socket, ready: true });
         Ok(())
     }
 
@@ -435,10 +431,7 @@ impl Connection {
 }
 
 fn find(connections: &mut [Option<Connection>], key: ConnKey) -> Option<&mut Connection> {
-    connections
-        .get_mut(key.slot())?
-        .as_mut()
-        .filter(|connection| connection.key == key)
+    connections.get_mut(key.slot())?.as_mut().filter(|connection| connection.key == key)
 }
 
 fn enqueue(ready: &mut VecDeque<ConnKey>, connection: &mut Connection) {

@@ -125,19 +125,14 @@ impl EventLoop {
             if let Some(seat) = &self.seat {
                 deadline = earlier(deadline, seat.deadline);
             }
-            wait = if more {
-                Some(Duration::ZERO)
-            } else {
-                deadline.map(|deadline| deadline.since(shared.clock.now()))
-            };
+            wait =
+                if more { Some(Duration::ZERO) } else { deadline.map(|deadline| deadline.since(shared.clock.now())) };
         }
     }
 
     /// Ops to the engine, requests and responses to other cores.
     fn post(&mut self, now: Time) {
-        let EventLoop {
-            shard, seat, shared, ..
-        } = self;
+        let EventLoop { shard, seat, shared, .. } = self;
         shard.take_mail(|post| match post {
             Post::Core(core, mail) => {
                 shared.mailboxes[usize::from(core.0)].post(mail);
@@ -203,13 +198,7 @@ mod tests {
     #[test]
     fn the_earlier_deadline_counts() {
         let (one, two) = (Some(Time::from_millis(1)), Some(Time::from_millis(2)));
-        let rows = [
-            (None, None, None),
-            (one, None, one),
-            (None, two, two),
-            (one, two, one),
-            (two, one, one),
-        ];
+        let rows = [(None, None, None), (one, None, one), (None, two, two), (one, two, one), (two, one, one)];
         for (left, right, expected) in rows {
             assert_eq!(earlier(left, right), expected);
         }

@@ -41,11 +41,7 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BindError {
-            listener,
-            address,
-            source,
-        } = self;
+        let BindError { listener, address, source } = self;
         write!(f, "listener \"{listener}\" cannot listen on {address}: {source}")
     }
 }
@@ -65,18 +61,11 @@ pub fn bind_all(listeners: &[Listener], cores: u16) -> Result<Vec<Bound>, BindEr
     let mut bound = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.iter().enumerate() {
         match bind_each(listener.address, cores) {
-            Ok((address, sockets)) => bound.push(Bound {
-                id: ListenerId(index as u16),
-                name: listener.name.clone(),
-                address,
-                sockets,
-            }),
+            Ok((address, sockets)) => {
+                bound.push(Bound { id: ListenerId(index as u16), name: listener.name.clone(), address, sockets })
+            }
             Err(source) => {
-                let error = BindError {
-                    listener: listener.name.clone(),
-                    address: listener.address,
-                    source,
-                };
+                let error = BindError { listener: listener.name.clone(), address: listener.address, source };
                 if !(listener.optional && is_taken(&error.source)) {
                     return Err(error);
                 }
@@ -133,12 +122,7 @@ mod tests {
     use crate::route::Origins;
 
     fn listener(name: &str, address: SocketAddr, optional: bool) -> Listener {
-        Listener {
-            name: name.into(),
-            address,
-            origins: Origins::Any,
-            optional,
-        }
+        Listener { name: name.into(), address, origins: Origins::Any, optional }
     }
 
     fn any_port() -> SocketAddr {
@@ -175,10 +159,7 @@ mod tests {
         let error = bind_all(&[listener("second", address, false)], 2).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
         let text = error.to_string();
-        assert!(
-            text.contains("\"second\"") && text.contains(&address.to_string()),
-            "{text}"
-        );
+        assert!(text.contains("\"second\"") && text.contains(&address.to_string()), "{text}");
 
         let side = [listener("side", address, true), listener("main", any_port(), false)];
         let bound = bind_all(&side, 2).unwrap();

@@ -39,10 +39,7 @@ struct Inbox {
 impl Mailbox {
     /// An empty inbox whose reader `waker` wakes.
     pub fn new(waker: Arc<Waker>) -> Mailbox {
-        Mailbox {
-            inbox: Mutex::default(),
-            waker,
-        }
+        Mailbox { inbox: Mutex::default(), waker }
     }
 
     /// Puts all of `mail` in, in order, and wakes the reader if it sleeps. Publications and listener counts that find no
@@ -104,10 +101,7 @@ pub fn post_all(mailboxes: &[Mailbox], mail: &mut [Vec<Mail>]) {
             open.push((mailbox, inbox));
         }
     }
-    let woken: Vec<(&Mailbox, bool)> = open
-        .iter_mut()
-        .map(|(mailbox, inbox)| (*mailbox, inbox.rouse()))
-        .collect();
+    let woken: Vec<(&Mailbox, bool)> = open.iter_mut().map(|(mailbox, inbox)| (*mailbox, inbox.rouse())).collect();
     drop(open);
     for (mailbox, wake) in woken {
         mailbox.wake_if(wake);
@@ -125,11 +119,7 @@ impl Inbox {
             return;
         }
         for piece in mail {
-            let bound = if may_be_dropped(&piece) {
-                INBOX_MAIL_MAX
-            } else {
-                INBOX_HARD_MAX
-            };
+            let bound = if may_be_dropped(&piece) { INBOX_MAIL_MAX } else { INBOX_HARD_MAX };
             if self.mail.len() < bound {
                 self.mail.push(piece);
                 continue;

@@ -97,10 +97,7 @@ impl Server {
             stopping: AtomicBool::new(false),
         });
         let mut server = Server {
-            addresses: bound
-                .into_iter()
-                .map(|bound| (bound.name, bound.address, bound.id))
-                .collect(),
+            addresses: bound.into_iter().map(|bound| (bound.name, bound.address, bound.id)).collect(),
             stopper: Stopper(shared),
             threads: Threads::new(),
         };
@@ -139,31 +136,41 @@ impl Server {
         self.threads.wait()
     }
 
+    /// Shards and the engine come into being on their threads: they need not be able to move between any.
     fn start_threads(&mut self, setup: &SharedSetup, drivers: Vec<Epoll>, seeds: &[Seed]) -> io::Result<()> {
         let cores = drivers.len();
         let shared = &self.stopper.0;
         let now = shared.clock.now();
         // The last seed is the engine's; the others are the cores'.
-        let engine = Embedded::new(setup.specs(), setup.limits.channels_max, seeds[cores], now);
-        let mut seat = Some(Seat::new(engine, cores));
-        let apart = if cores > 1 { seat.take() } else { None };
+        let seat = {
+            let (setup, seed) = (setup.clone(), seeds[cores]);
+            move || {
+                let engine = Embedded::new(setup.specs(), setup.limits.channels_max, seed, now);
+                Seat::new(engine, cores)
+            }
+        };
         for (index, driver) in drivers.into_iter().enumerate() {
-            let core = CoreId(index as u16);
-            let unix = shared.clock.unix();
-            let event_loop = EventLoop {
-                core,
-                driver,
-                shard: Shard::new(setup.clone(), core, cores as u16, seeds[index], now, unix),
-                seat: seat.take(),
-                shared: shared.clone(),
+            let (setup, shared, seed) = (setup.clone(), shared.clone(), seeds[index]);
+            let seat = (cores == 1).then(|| seat.clone());
+            let run = move || {
+                let core = CoreId(index as u16);
+                let unix = shared.clock.unix();
+                let event_loop = EventLoop {
+                    core,
+                    driver,
+                    shard: Shard::new(setup, core, cores as u16, seed, now, unix),
+                    seat: seat.map(|seat| seat()),
+                    shared,
+                };
+                event_loop.run()
             };
-            self.threads.start(format!("loop-{index}"), move || event_loop.run())?;
+            self.threads.start(format!("loop-{index}"), run)?;
         }
         // Last, because it ends only when all loops have: if one cannot start, there is no engine that waits for it.
-        if let Some(seat) = apart {
+        if cores > 1 {
             let shared = shared.clone();
             self.threads.start("engine".into(), move || {
-                run_engine(seat, &shared);
+                run_engine(seat(), &shared);
                 Ok(())
             })?;
         }
@@ -239,9 +246,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        receive
-            .recv_timeout(Duration::from_secs(60))
-            .expect("the server does not end")
+        receive.recv_timeout(Duration::from_secs(60)).expect("the server does not end")
     }
 
     #[test]
@@ -251,9 +256,8 @@ mod tests {
             let addresses = server.addresses().to_vec();
             let names: Vec<_> = addresses.iter().map(|(name, _, id)| (name.as_str(), *id)).collect();
             assert_eq!(names, [("a", ListenerId(0)), ("b", ListenerId(1))]);
-            let mut clients: Vec<TcpStream> = (0..20)
-                .map(|number| TcpStream::connect(addresses[number % 2].1).unwrap())
-                .collect();
+            let mut clients: Vec<TcpStream> =
+                (0..20).map(|number| TcpStream::connect(addresses[number % 2].1).unwrap()).collect();
             server.stop();
             wait(server).unwrap();
             for client in &mut clients {
@@ -277,11 +281,7 @@ mod tests {
         assert!(text.contains("\"mine\"") && text.contains(&taken.to_string()), "{text}");
 
         let second = Server::start(setup(&[("side", taken, true), ("main", any_port(), false)]), 2).unwrap();
-        let names: Vec<_> = second
-            .addresses()
-            .iter()
-            .map(|(name, _, id)| (name.as_str(), *id))
-            .collect();
+        let names: Vec<_> = second.addresses().iter().map(|(name, _, id)| (name.as_str(), *id)).collect();
         assert_eq!(names, [("main", ListenerId(1))]);
 
         for listeners in [&[("side", taken, true)][..], &[]] {

@@ -93,10 +93,7 @@ mod tests {
         for (signals, expected) in rows {
             let numbers: Vec<String> = signals.iter().map(ToString::to_string).collect();
             let status = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "net::signals::tests::the_first_signal_stops_in_order_and_the_second_at_once",
-                ])
+                .args(["--exact", "net::signals::tests::the_first_signal_stops_in_order_and_the_second_at_once"])
                 .env(CHILD, numbers.join(" "))
                 .stdout(Stdio::null())
                 .status()

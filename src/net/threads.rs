@@ -47,11 +47,7 @@ pub(super) struct Threads {
 impl Threads {
     pub(super) fn new() -> Threads {
         let (end, ends) = channel();
-        Threads {
-            handles: Vec::new(),
-            ends,
-            end,
-        }
+        Threads { handles: Vec::new(), ends, end }
     }
 
     /// Starts a thread.
@@ -93,9 +89,7 @@ impl Threads {
 
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no message)")
-        .to_owned()
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)").to_owned()
 }
 
 #[cfg(test)]

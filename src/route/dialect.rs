@@ -3,13 +3,13 @@
 //! Everything here writes JSON or text; framing it for a transport is [`encoding`](crate::mirror::encoding)'s.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use serde::Deserialize;
 
+use crate::engine::history::History;
 use crate::engine::{Body, Change, Position, Publication, Refusal, State, TallyOption};
 use crate::kind::{Kind, Message};
 use crate::wire::http::form;
@@ -103,14 +103,8 @@ impl Dialect {
             (Dialect::Tallycast, Kind::Vote, Message::Text(json)) => {
                 ballot(json).ok_or(Refusal::Malformed { expected: BALLOT })
             }
-            (_, _, Message::Text(text)) => Ok(Incoming {
-                content: Content::Text(text.into()),
-                id: None,
-            }),
-            (_, _, Message::Binary(bytes)) => Ok(Incoming {
-                content: Content::Binary(bytes),
-                id: None,
-            }),
+            (_, _, Message::Text(text)) => Ok(Incoming { content: Content::Text(text.into()), id: None }),
+            (_, _, Message::Binary(bytes)) => Ok(Incoming { content: Content::Binary(bytes), id: None }),
         }
     }
 }
@@ -123,21 +117,15 @@ pub fn read_post<'a>(kind: Kind, media: &str, body: &'a [u8]) -> Option<Result<C
     let text = || std::str::from_utf8(body).map_err(|_| Refusal::Malformed { expected: UTF8 });
     let field = |name: &'static str| match form::field(body, name) {
         Ok(Some(value)) => Ok(Content::Text(value)),
-        Ok(None) => Err(Refusal::Malformed {
-            expected: if name == "choice" { BALLOT_BODY } else { "a field text" },
-        }),
-        Err(error) => Err(Refusal::Malformed {
-            expected: error.expected(),
-        }),
+        Ok(None) => Err(Refusal::Malformed { expected: if name == "choice" { BALLOT_BODY } else { "a field text" } }),
+        Err(error) => Err(Refusal::Malformed { expected: error.expected() }),
     };
     let is = |name: &str| media.eq_ignore_ascii_case(name);
     let textual = media.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/")) || is("application/json");
     match kind {
         Kind::Vote if is("application/x-www-form-urlencoded") => Some(field("choice")),
         Kind::Vote if is("application/json") => Some(text().and_then(|json| {
-            ballot(json)
-                .map(|ballot| ballot.content)
-                .ok_or(Refusal::Malformed { expected: BALLOT_BODY })
+            ballot(json).map(|ballot| ballot.content).ok_or(Refusal::Malformed { expected: BALLOT_BODY })
         })),
         Kind::Vote if is("text/plain") || media.is_empty() => Some(text().map(|text| Content::Text(text.into()))),
         Kind::Vote => None,
@@ -154,12 +142,10 @@ pub struct Snapshot<'a> {
     pub channel: &'a str,
     /// Its kind.
     pub kind: Kind,
-    /// Where it stands.
-    pub at: Position,
-    /// Its state there.
+    /// Its state.
     pub state: &'a State,
-    /// Its recent publications.
-    pub recent: &'a VecDeque<Arc<Publication>>,
+    /// Where it stands, and its recent publications.
+    pub history: &'a History,
 }
 
 /// Our own dialect, written.
@@ -168,7 +154,7 @@ pub mod own {
 
     /// `{"type":"snapshot",..}`
     pub fn snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) {
-        head(out, "snapshot", snapshot.channel, snapshot.kind, snapshot.at);
+        head(out, "snapshot", snapshot.channel, snapshot.kind, snapshot.history.at());
         match snapshot.state {
             State::Tally { options, counts } => {
                 put(out, r#","state":{"options":["#);
@@ -192,7 +178,7 @@ pub mod own {
             }
             State::Log => {
                 put(out, r#","state":{"messages":["#);
-                for (index, publication) in snapshot.recent.iter().enumerate() {
+                for (index, publication) in snapshot.history.recent().enumerate() {
                     put(out, if index == 0 { "" } else { "," });
                     self::publication(out, snapshot.state, publication);
                 }
@@ -369,7 +355,7 @@ fn string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Epoch, Step};
+    use crate::engine::{Attached, Epoch, Step};
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -378,69 +364,39 @@ mod tests {
     }
 
     fn tally() -> State {
-        let option = |id: &str, label: &str| TallyOption {
-            id: id.into(),
-            labels: vec![("en".into(), label.into())],
-        };
-        State::Tally {
-            options: [option("1", "a \"b\""), option("2", "面条")].into(),
-            counts: vec![3, 0],
-        }
+        let option = |id: &str, label: &str| TallyOption { id: id.into(), labels: vec![("en".into(), label.into())] };
+        State::Tally { options: [option("1", "a \"b\""), option("2", "面条")].into(), counts: vec![3, 0] }
     }
 
     fn publication(change: Change) -> Publication {
-        Publication {
-            channel: "c".into(),
-            epoch: Epoch(0xe1f),
-            first: 4,
-            last: 4,
-            change,
-        }
+        Publication { channel: "c".into(), epoch: Epoch(0xe1f), first: 4, last: 4, change }
     }
 
     #[test]
     fn what_our_own_dialect_writes() {
-        let at = Position {
-            epoch: Epoch(0xe1f),
-            revision: 3,
+        let at = Position { epoch: Epoch(0xe1f), revision: 3 };
+        let history = |recent| {
+            let attached = Attached { at, state: State::Log, listeners: 0, recent };
+            History::resume("c".into(), &attached, 10, 1000)
         };
-        let recent: VecDeque<Arc<Publication>> = VecDeque::new();
-        let snapshot = Snapshot {
-            channel: "poll/lunch",
-            kind: Kind::Vote,
-            at,
-            state: &tally(),
-            recent: &recent,
-        };
+        let snapshot = Snapshot { channel: "poll/lunch", kind: Kind::Vote, state: &tally(), history: &history(vec![]) };
         assert_eq!(
             written(|out| own::snapshot(out, &snapshot)),
             r#"{"type":"snapshot","channel":"poll/lunch","kind":"vote","at":"e1f-3","state":{"options":[{"id":"1","label":{"en":"a \"b\""},"count":3},{"id":"2","label":{"en":"面条"},"count":0}],"total":3}}"#
         );
-        let vote = publication(Change::Tally {
-            steps: [Step { option: 1, count: 1 }].into(),
-            counts: [3, 1].into(),
-        });
+        let vote = publication(Change::Tally { steps: [Step { option: 1, count: 1 }].into(), counts: [3, 1].into() });
         let vote_text = r#"{"type":"tally","at":"e1f-4","counts":{"1":3,"2":1},"total":4}"#;
         assert_eq!(written(|out| own::publication(out, &tally(), &vote)), vote_text);
         let binary = publication(Change::Message(Body::Binary([255, 0].as_slice().into())));
         let binary_text = r#"{"type":"message","at":"e1f-4","binary":"/wA="}"#;
         assert_eq!(written(|out| own::publication(out, &State::Log, &binary)), binary_text);
-        let recent = [Arc::new(publication(Change::Message(Body::Text("小\n".into()))))].into();
-        let log = Snapshot {
-            channel: "news",
-            kind: Kind::Feed,
-            at,
-            state: &State::Log,
-            recent: &recent,
-        };
+        let history = history(vec![Arc::new(publication(Change::Message(Body::Text("小\n".into()))))]);
+        let log = Snapshot { channel: "news", kind: Kind::Feed, state: &State::Log, history: &history };
         assert_eq!(
             written(|out| own::snapshot(out, &log)),
             r#"{"type":"snapshot","channel":"news","kind":"feed","at":"e1f-3","state":{"messages":[{"type":"message","at":"e1f-4","text":"小\n"}]}}"#
         );
-        assert_eq!(
-            written(|out| own::ok(out, Some(7), at)),
-            r#"{"type":"ok","id":7,"at":"e1f-3"}"#
-        );
+        assert_eq!(written(|out| own::ok(out, Some(7), at)), r#"{"type":"ok","id":7,"at":"e1f-3"}"#);
         assert_eq!(
             written(|out| own::refused(out, None, "full", "x")),
             r#"{"type":"refused","code":"full","expected":"x"}"#
@@ -453,52 +409,28 @@ mod tests {
             written(|out| own::resumed(out, "c", Kind::Feed, at)),
             r#"{"type":"resumed","channel":"c","kind":"feed","at":"e1f-3"}"#
         );
-        assert_eq!(
-            written(|out| own::listeners(out, 4)),
-            r#"{"type":"listeners","count":4}"#
-        );
+        assert_eq!(written(|out| own::listeners(out, 4)), r#"{"type":"listeners","count":4}"#);
     }
 
     #[test]
     fn what_the_bare_dialects_write() {
-        let State::Tally { options, .. } = tally() else {
-            unreachable!()
-        };
-        assert_eq!(
-            written(|out| bare::step(out, "cid", &options[0], 1)),
-            r#"{"cid": "1", "count": 1}"#
-        );
+        let State::Tally { options, .. } = tally() else { unreachable!() };
+        assert_eq!(written(|out| bare::step(out, "cid", &options[0], 1)), r#"{"cid": "1", "count": 1}"#);
         assert_eq!(
             written(|out| bare::poll(out, "uid", Some((&options[0], 3)))),
             r#"{"status": true, "data": {"uid": "1", "count": 3}}"#
         );
-        assert_eq!(
-            written(|out| bare::poll(out, "uid", None)),
-            r#"{"status": false, "data": null}"#
-        );
-        let refusal = Refusal::UnknownOption {
-            expected: "1, 2".into(),
-        };
-        assert_eq!(
-            written(|out| bare::refused(out, &refusal)),
-            r#"{"error":"unknown_option","expected":"1, 2"}"#
-        );
+        assert_eq!(written(|out| bare::poll(out, "uid", None)), r#"{"status": false, "data": null}"#);
+        let refusal = Refusal::UnknownOption { expected: "1, 2".into() };
+        assert_eq!(written(|out| bare::refused(out, &refusal)), r#"{"error":"unknown_option","expected":"1, 2"}"#);
     }
 
     #[test]
     fn ballots_are_read_or_refused() {
         let read = |json| Dialect::Tallycast.read(Kind::Vote, Message::Text(json));
-        let incoming = |text: &'static str, id| {
-            Ok(Incoming {
-                content: Content::Text(text.into()),
-                id,
-            })
-        };
+        let incoming = |text: &'static str, id| Ok(Incoming { content: Content::Text(text.into()), id });
         assert_eq!(read(r#"{"choice":"1"}"#), incoming("1", None));
-        assert_eq!(
-            read(r#"{"choice":1,"id":9007199254740993}"#),
-            incoming("1", Some(9007199254740993))
-        );
+        assert_eq!(read(r#"{"choice":1,"id":9007199254740993}"#), incoming("1", Some(9007199254740993)));
         assert_eq!(read(r#"{"choice":"\u5c0f"}"#), incoming("小", None));
         for bad in [
             "",
@@ -508,17 +440,14 @@ mod tests {
             r#"{"choice":"1","id":-1}"#,
             r#"{"choice":"1","x":1}"#,
             r#"{"choice":"1","choice":"2"}"#,
-            r#"{"choice":"1"} "#.trim_end_matches('}'),
+            r#"{"choice":"1"}}"#,
             r#"["1"]"#,
         ] {
             assert_eq!(read(bad), Err(Refusal::Malformed { expected: BALLOT }), "{bad}");
         }
         let steps = Dialect::Steps { key: "cid".into() };
         assert_eq!(steps.read(Kind::Vote, Message::Text("1")), incoming("1", None));
-        let binary = Ok(Incoming {
-            content: Content::Binary(b"1"),
-            id: None,
-        });
+        let binary = Ok(Incoming { content: Content::Binary(b"1"), id: None });
         assert_eq!(Dialect::Plain.read(Kind::Echo, Message::Binary(b"1")), binary);
     }
 

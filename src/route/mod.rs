@@ -164,14 +164,8 @@ impl Setup {
                 (name.len() > prefix.len() && name.starts_with(prefix.as_str())).then_some(prefix.len())
             }
         };
-        let ranked = self
-            .classes
-            .iter()
-            .enumerate()
-            .filter_map(|(index, class)| Some((rank(class)?, index)));
-        ranked
-            .max_by_key(|(rank, _)| *rank)
-            .map(|(_, index)| ClassId(index as u16))
+        let ranked = self.classes.iter().enumerate().filter_map(|(index, class)| Some((rank(class)?, index)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, index)| ClassId(index as u16))
     }
 
     /// The class with this id.

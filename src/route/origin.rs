@@ -28,19 +28,14 @@ fn is_local(origin: &str) -> bool {
         return true;
     }
     let origin = origin.to_ascii_lowercase();
-    let Some(host) = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"))
-    else {
+    let Some(host) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
         return false;
     };
-    ["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|name| match host.strip_prefix(name) {
-            Some("") => true,
-            Some(rest) => rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
-            None => false,
-        })
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| match host.strip_prefix(name) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+        None => false,
+    })
 }
 
 #[cfg(test)]
@@ -49,13 +44,7 @@ mod tests {
 
     #[test]
     fn local_means_this_machine_and_nobody_who_looks_like_it() {
-        for good in [
-            "null",
-            "http://127.0.0.1:5000",
-            "http://localhost",
-            "https://LOCALHOST:8443",
-            "http://[::1]:9",
-        ] {
+        for good in ["null", "http://127.0.0.1:5000", "http://localhost", "https://LOCALHOST:8443", "http://[::1]:9"] {
             assert!(Origins::Local.allow(Some(good)), "{good}");
         }
         for bad in [

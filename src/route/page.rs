@@ -33,11 +33,7 @@ impl Language {
     /// The language of a tag (RFC 5646): its primary subtag counts, so `zh-Hant-TW` is Chinese; an unknown one is English.
     pub fn from_tag(tag: &str) -> Language {
         let primary = tag.split(['-', '_']).next().unwrap_or_default();
-        if primary.eq_ignore_ascii_case("zh") {
-            Language::Chinese
-        } else {
-            Language::English
-        }
+        if primary.eq_ignore_ascii_case("zh") { Language::Chinese } else { Language::English }
     }
 
     /// Its tag, one of [`OFFERED`](Self::OFFERED).
@@ -163,13 +159,7 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// Five strokes that people count by, in a box of 32 x 24: the five-bar gate, and the five strokes of 正.
 const MARKS: [[&str; 5]; 2] = [
-    [
-        "M6 3.6 5.3 20.6",
-        "M12.4 3 12 21.2",
-        "M18.7 3.5 18.5 20.7",
-        "M25 2.9 24.7 21",
-        "M2 18.4C10 14.4 20 9.6 29.6 5.2",
-    ],
+    ["M6 3.6 5.3 20.6", "M12.4 3 12 21.2", "M18.7 3.5 18.5 20.7", "M25 2.9 24.7 21", "M2 18.4C10 14.4 20 9.6 29.6 5.2"],
     [
         "M6.4 4.2C13 4.4 20 4.1 25.8 3.7",
         "M16.2 4.2C16.4 9 16.2 15 16 20.4",
@@ -187,31 +177,17 @@ fn strokes_drawn(total: u64) -> u64 {
 /// The option's label in this language, or its first one, or its id.
 fn label(option: &TallyOption, language: Language) -> &str {
     let wanted = |(tag, _): &&(_, String)| tag == language.tag();
-    option
-        .labels
-        .iter()
-        .find(wanted)
-        .or(option.labels.first())
-        .map_or(option.id.as_str(), |(_, text)| text.as_str())
+    option.labels.iter().find(wanted).or(option.labels.first()).map_or(option.id.as_str(), |(_, text)| text.as_str())
 }
 
 /// The channel's URL on this server: everything but letters, digits, `-._~` and `/` is percent-encoded.
 fn channel_path(channel: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~')
-        .remove(b'/');
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
     format!("/c/{}", utf8_percent_encode(channel, KEPT))
 }
 
 fn width(count: u64, total: u64) -> String {
-    let percent = if total == 0 {
-        0.0
-    } else {
-        count as f64 / total as f64 * 100.0
-    };
+    let percent = if total == 0 { 0.0 } else { count as f64 / total as f64 * 100.0 };
     format!("{percent:.2}%")
 }
 
@@ -284,10 +260,7 @@ const TEXTS: &[(&str, [&str; 2])] = &[
     ("refused", ["Not counted: {}", "未计入：{}"]),
     (
         "unsent",
-        [
-            "Not sent: there is no connection. Vote again when it is back.",
-            "未发送：连接已断开。恢复后请再投一次。",
-        ],
+        ["Not sent: there is no connection. Vote again when it is back.", "未发送：连接已断开。恢复后请再投一次。"],
     ),
     (
         "unknown",
@@ -296,41 +269,17 @@ const TEXTS: &[(&str, [&str; 2])] = &[
             "连接中断：你投给{}的这一票是否计入，尚不清楚。",
         ],
     ),
-    (
-        "crowded",
-        [
-            "Not sent: your earlier votes are still on their way.",
-            "未发送：之前的投票还在途中。",
-        ],
-    ),
+    ("crowded", ["Not sent: your earlier votes are still on their way.", "未发送：之前的投票还在途中。"]),
     ("announce_lead", ["{} leads.", "{}领先。"]),
     ("announce_tie", ["There is a tie for the lead.", "目前并列领先。"]),
-    (
-        "code_unknown_option",
-        ["there is no such candidate.", "没有这个候选项。"],
-    ),
+    ("code_unknown_option", ["there is no such candidate.", "没有这个候选项。"]),
     ("code_malformed", ["the server could not read it.", "服务器无法识别。"]),
-    (
-        "code_read_only",
-        ["voting is not allowed from here.", "此处不允许投票。"],
-    ),
-    (
-        "code_wrong_type",
-        ["this channel takes no votes.", "该频道不接受投票。"],
-    ),
+    ("code_read_only", ["voting is not allowed from here.", "此处不允许投票。"]),
+    ("code_wrong_type", ["this channel takes no votes.", "该频道不接受投票。"]),
     ("code_full", ["the server is full.", "服务器已满。"]),
-    (
-        "code_busy",
-        ["the server is busy. Try again in a moment.", "服务器繁忙，请稍后再试。"],
-    ),
-    (
-        "code_failed",
-        ["the vote failed and begins anew.", "投票出现故障，已重新开始。"],
-    ),
-    (
-        "code_not_found",
-        ["this vote does not exist any more.", "该投票已不存在。"],
-    ),
+    ("code_busy", ["the server is busy. Try again in a moment.", "服务器繁忙，请稍后再试。"]),
+    ("code_failed", ["the vote failed and begins anew.", "投票出现故障，已重新开始。"]),
+    ("code_not_found", ["this vote does not exist any more.", "该投票已不存在。"]),
     (
         "without_script",
         [
@@ -350,24 +299,13 @@ mod tests {
     fn option(id: &str, labels: &[(&str, &str)]) -> TallyOption {
         TallyOption {
             id: id.into(),
-            labels: labels
-                .iter()
-                .map(|(tag, text)| ((*tag).into(), (*text).into()))
-                .collect(),
+            labels: labels.iter().map(|(tag, text)| ((*tag).into(), (*text).into())).collect(),
         }
     }
 
     fn page(language: Language, channel: &str, options: &[TallyOption], counts: &[u64]) -> String {
-        let at = Position {
-            epoch: Epoch(0xe1f),
-            revision: 8,
-        };
-        let view = View {
-            channel,
-            at,
-            options,
-            counts,
-        };
+        let at = Position { epoch: Epoch(0xe1f), revision: 8 };
+        let view = View { channel, at, options, counts };
         render(PageId::Vote, language, &view)
     }
 
@@ -411,15 +349,9 @@ mod tests {
                 ["3", "Bread", "0", "0", "", "0.00%"],
             ]
         );
-        assert_eq!(
-            rows(&chinese).iter().map(|row| row[1]).collect::<Vec<_>>(),
-            ["面条", "米饭", "Bread"]
-        );
+        assert_eq!(rows(&chinese).iter().map(|row| row[1]).collect::<Vec<_>>(), ["面条", "米饭", "Bread"]);
         for (text, wanted) in [
-            (
-                &english,
-                ["<html lang=\"en\"", "Cast your vote.", ">Leading<", ">votes<"],
-            ),
+            (&english, ["<html lang=\"en\"", "Cast your vote.", ">Leading<", ">votes<"]),
             (&chinese, ["<html lang=\"zh\"", "请投一票", ">领先<", ">票<"]),
         ] {
             for part in wanted {
@@ -436,14 +368,7 @@ mod tests {
     #[test]
     fn nothing_is_fetched_and_nothing_ends_the_inlined_parts() {
         let text = page(Language::English, "vote", &lunch(), &[]);
-        for part in [
-            " src=",
-            "<link rel=\"stylesheet\"",
-            "@import",
-            "href=\"http",
-            "eval(",
-            " onclick=",
-        ] {
+        for part in [" src=", "<link rel=\"stylesheet\"", "@import", "href=\"http", "eval(", " onclick="] {
             assert!(!text.contains(part), "{part}");
         }
         for (tag, end, count) in [("<script>", "</script", 1), ("<style>", "</style", 1)] {
@@ -517,10 +442,7 @@ mod tests {
                         );
                     }
                     for (count, share) in counts.iter().zip(&shares) {
-                        assert!(
-                            (share * total).abs_diff(count * 100) < total.max(1),
-                            "{counts:?} {shares:?}"
-                        );
+                        assert!((share * total).abs_diff(count * 100) < total.max(1), "{counts:?} {shares:?}");
                     }
                     let distinct = a != b && b != c && a != c;
                     assert!(!distinct || shares.iter().sum::<u64>() == 100, "{counts:?} {shares:?}");

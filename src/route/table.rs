@@ -64,10 +64,7 @@ impl Setup {
         if name.is_empty() || name.len() > CHANNEL_NAME_BYTES_MAX {
             return None;
         }
-        self.class_of(name).map(|class| Target {
-            channel: Arc::from(name),
-            class,
-        })
+        self.class_of(name).map(|class| Target { channel: Arc::from(name), class })
     }
 }
 
@@ -115,19 +112,11 @@ mod tests {
     use crate::route::{Class, Dialect, DialectId, Pattern};
 
     fn class(pattern: Pattern) -> Class {
-        Class {
-            pattern,
-            kind: Kind::Echo,
-            spec: None,
-            heartbeat: None,
-        }
+        Class { pattern, kind: Kind::Echo, spec: None, heartbeat: None }
     }
 
     fn setup() -> Setup {
-        let target = Target {
-            channel: "poll/lunch".into(),
-            class: ClassId(0),
-        };
+        let target = Target { channel: "poll/lunch".into(), class: ClassId(0) };
         let route = |path: &str, serve| Route {
             listener: ListenerId(0),
             path: match path.strip_suffix('*') {
@@ -136,10 +125,7 @@ mod tests {
             },
             serve,
         };
-        let websocket = Serve::WebSocket {
-            target: target.clone(),
-            dialect: DialectId(0),
-        };
+        let websocket = Serve::WebSocket { target: target.clone(), dialect: DialectId(0) };
         Setup {
             limits: Limits::default(),
             listeners: vec![],
@@ -154,21 +140,10 @@ mod tests {
                 route("/votes", websocket.clone()),
                 route(
                     "/votes",
-                    Serve::LongPoll {
-                        target: target.clone(),
-                        dialect: DialectId(0),
-                        wait: Duration::from_secs(1),
-                    },
+                    Serve::LongPoll { target: target.clone(), dialect: DialectId(0), wait: Duration::from_secs(1) },
                 ),
                 route("/socket", websocket),
-                route(
-                    "/vote",
-                    Serve::Form {
-                        target,
-                        field: "id".into(),
-                        accepted: "yes".into(),
-                    },
-                ),
+                route("/vote", Serve::Form { target, field: "id".into(), accepted: "yes".into() }),
             ],
         }
     }

@@ -4,6 +4,7 @@ use super::connection::{Alarm, Pending, Protocol, Stage};
 use super::delivery::{Command, LogReaders};
 use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, MirrorKey};
+use crate::conn::http::Phase;
 use crate::mirror::sendlog::Passed;
 use crate::wire::ws::close;
 
@@ -52,8 +53,7 @@ impl Shard {
     pub(super) fn passed(&mut self, passed: Passed, mirror: MirrorKey, log: u8) {
         let key = passed.conn;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.subscriptions
-            .retain(|known| (known.mirror, known.log) != (mirror, log));
+        conn.subscriptions.retain(|known| (known.mirror, known.log) != (mirror, log));
         conn.outgoing().passed(mirror, log, passed.rest);
         conn.outgoing().forget_pieces();
         self.recount(mirror);
@@ -103,11 +103,7 @@ impl Shard {
                 continue;
             };
             let log = &mut mirror.logs[usize::from(subscription.log)].log;
-            let mut readers = LogReaders {
-                conns: &mut self.conns,
-                mirror: subscription.mirror,
-                log: subscription.log,
-            };
+            let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
             let rest = log.leave(subscription.place, &mut readers);
             log.forget();
             if let Some(conn) = self.conns.get_mut(key)
@@ -127,12 +123,7 @@ impl Shard {
                 if name.core == self.core {
                     self.withdraw(name, self.core, key, number);
                 } else {
-                    let letter = Mail::Withdraw {
-                        name,
-                        from: self.core,
-                        conn: key,
-                        number,
-                    };
+                    let letter = Mail::Withdraw { name, from: self.core, conn: key, number };
                     self.letters[usize::from(name.core.0)].push(letter);
                 }
             }
@@ -166,6 +157,10 @@ impl Shard {
     pub(super) fn stop_conn(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match (&conn.protocol, conn.pending.as_deref()) {
+            // Nothing is under way that the peer could miss.
+            (Protocol::Http(http), None) if http.phase() == Phase::Idle && conn.outgoing.is_none() => {
+                self.close(key, false)
+            }
             (Protocol::WebSocket(_), _) => self.close_websocket(key, close::GOING_AWAY, "the server stops"),
             (Protocol::Http(_), Some(Pending::Parked { mirror, .. })) => {
                 let mirror = *mirror;

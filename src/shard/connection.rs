@@ -128,25 +128,11 @@ pub(super) enum Pending {
     /// The engine's answer to a POST.
     Op { number: u32, how: Answering, reply: Reply },
     /// A mirror that is live, behind the inbox.
-    Read {
-        mirror: MirrorKey,
-        how: Answering,
-        read: Read,
-    },
+    Read { mirror: MirrorKey, how: Answering, read: Read },
     /// The next publication, or the end of the wait.
-    Parked {
-        mirror: MirrorKey,
-        how: Answering,
-        since: Position,
-    },
+    Parked { mirror: MirrorKey, how: Answering, since: Position },
     /// The session's next change, wherever the session lives.
-    Session {
-        name: SessionName,
-        number: u32,
-        how: Answering,
-        poll: SessionPoll,
-        cookie: bool,
-    },
+    Session { name: SessionName, number: u32, how: Answering, poll: SessionPoll, cookie: bool },
 }
 
 /// Which form the answer to a POST has.
@@ -166,16 +152,9 @@ pub(super) enum Read {
     /// What came after `since`; parked until then if nothing has.
     Poll { since: Option<Position>, until: Time },
     /// A page, and the cookie of a new session for who has none.
-    Page {
-        page: PageId,
-        language: Language,
-        session: Option<PageSession>,
-    },
+    Page { page: PageId, language: Language, session: Option<PageSession> },
     /// A stream begins: snapshot or replay, then its log.
-    Join {
-        encoding: Encoding,
-        since: Option<Position>,
-    },
+    Join { encoding: Encoding, since: Option<Position> },
 }
 
 /// The session that goes with a page.

@@ -172,13 +172,7 @@ impl Shard {
             sends += 1;
             match driver.send(key, &slice) {
                 Some(taken) => {
-                    settle(
-                        conn.outgoing.as_deref_mut(),
-                        &conn.subscriptions,
-                        &mut self.mirrors,
-                        &parts,
-                        taken,
-                    );
+                    settle(conn.outgoing.as_deref_mut(), &conn.subscriptions, &mut self.mirrors, &parts, taken);
                     conn.stuck = taken < slice.len();
                 }
                 None => {
@@ -210,16 +204,8 @@ impl Shard {
             let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else {
                 continue;
             };
-            let mut readers = LogReaders {
-                conns: &mut self.conns,
-                mirror: subscription.mirror,
-                log: subscription.log,
-            };
-            act(
-                &mut mirror.logs[usize::from(subscription.log)].log,
-                subscription.place,
-                &mut readers,
-            );
+            let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
+            act(&mut mirror.logs[usize::from(subscription.log)].log, subscription.place, &mut readers);
         }
     }
 
@@ -251,16 +237,8 @@ impl Shard {
             return 0;
         };
         let encoded = &mut mirror.logs[usize::from(log)];
-        let readers = LogReaders {
-            conns: &mut self.conns,
-            mirror: key,
-            log,
-        };
-        let mut round = Round {
-            readers,
-            driver,
-            stuck: Vec::new(),
-        };
+        let readers = LogReaders { conns: &mut self.conns, mirror: key, log };
+        let mut round = Round { readers, driver, stuck: Vec::new() };
         let sends = encoded.log.round(budget, &mut round);
         let Round { mut readers, stuck, .. } = round;
         let passed = encoded.log.trim(tail_bytes_max, &mut readers);

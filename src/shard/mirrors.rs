@@ -24,14 +24,10 @@ impl Shard {
             return Ok(*key);
         }
         if self.mirrors.len() >= self.limits().channels_max + self.setup.classes.len() {
-            return Err(Refusal::Full {
-                bound: "fewer channels at a time",
-            });
+            return Err(Refusal::Full { bound: "fewer channels at a time" });
         }
         let kind = self.setup.class(target.class).kind;
-        let key = self
-            .mirrors
-            .insert(Mirror::new(target.channel.clone(), target.class, kind, 0));
+        let key = self.mirrors.insert(Mirror::new(target.channel.clone(), target.class, kind, 0));
         self.channels.insert(target.channel.clone(), key);
         self.attach(key);
         Ok(key)
@@ -46,11 +42,8 @@ impl Shard {
         mirror.attaching = Some(number);
         // What the engine knows of this core's listeners it may have forgotten.
         mirror.reported = 0;
-        let since = mirror.standing.as_ref().map(|standing| standing.at);
-        let target = Target {
-            channel: mirror.channel.clone(),
-            class: mirror.class,
-        };
+        let since = mirror.standing.as_ref().map(|standing| standing.at());
+        let target = Target { channel: mirror.channel.clone(), class: mirror.class };
         self.ask(&target, Asker::Mirror(key), number, Act::Attach { since });
         self.recount(key);
     }
@@ -63,10 +56,7 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
-        let Some(spec) = &self.setup.class(mirror.class).spec else {
-            return;
-        };
-        match mirror.take(publication, spec.history_publications_max, spec.history_bytes_max) {
+        match mirror.take(publication) {
             Sequel::Old => {}
             Sequel::Gap => self.attach(key),
             Sequel::Next => self.spread(key, publication),
@@ -85,9 +75,7 @@ impl Shard {
                 let Encoding { transport, dialect } = encoded.encoding;
                 let log = &mut encoded.log;
                 let dialect = setup.dialect(dialect);
-                encoder.publication(transport, dialect, &standing.state, publication, |message| {
-                    log.append(message)
-                });
+                encoder.publication(transport, dialect, &standing.state, publication, |message| log.append(message));
             }
         });
         if written.is_none() {
@@ -149,11 +137,7 @@ impl Shard {
         self.ops_in_flight = self.ops_in_flight.saturating_sub(1);
         match (outcome.ticket.asker, &outcome.result) {
             (Asker::Mirror(key), Ok(Answer::Attached(attached))) => {
-                if self
-                    .mirrors
-                    .get(key)
-                    .is_some_and(|mirror| mirror.attaching == Some(outcome.ticket.number))
-                {
+                if self.mirrors.get(key).is_some_and(|mirror| mirror.attaching == Some(outcome.ticket.number)) {
                     self.attached(key, attached);
                 }
             }
@@ -178,7 +162,8 @@ impl Shard {
         };
         let known_listeners = mirror.standing.as_ref().map(|standing| standing.listeners);
         let first_time = known_listeners.is_none();
-        match mirror.attached(attached) {
+        let Some(spec) = &self.setup.class(mirror.class).spec else { return };
+        match mirror.attached(attached, spec) {
             Some(news) => {
                 for publication in news {
                     self.published(&publication);
@@ -190,10 +175,7 @@ impl Shard {
         if known_listeners.is_some_and(|known| known != attached.listeners) {
             self.spread_listeners(key, attached.listeners);
         }
-        let early = self
-            .mirrors
-            .get_mut(key)
-            .map(|mirror| std::mem::take(&mut mirror.early));
+        let early = self.mirrors.get_mut(key).map(|mirror| std::mem::take(&mut mirror.early));
         for Outcome { ticket, result, .. } in early.unwrap_or_default() {
             if let Asker::Connection(conn) = ticket.asker {
                 self.op_answered(conn, ticket.number, result);
@@ -210,13 +192,7 @@ impl Shard {
             return;
         };
         let Some(standing) = &mirror.standing else { return };
-        let snapshot = crate::route::dialect::Snapshot {
-            channel: &mirror.channel,
-            kind: mirror.kind,
-            at: standing.at,
-            state: &standing.state,
-            recent: &standing.recent,
-        };
+        let snapshot = standing.snapshot(&mirror.channel, mirror.kind);
         let mut untold: Vec<ConnKey> = Vec::new();
         for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
             let dialect = self.setup.dialect(encoded.encoding.dialect);
@@ -245,17 +221,9 @@ impl Shard {
         };
         let log = mirror.log(encoding);
         let place = mirror.logs[log].log.join(conn_key);
-        conn.subscriptions.push(Subscription {
-            mirror: key,
-            log: log as u8,
-            place,
-        });
+        conn.subscriptions.push(Subscription { mirror: key, log: log as u8, place });
         if conn.stuck {
-            let mut readers = LogReaders {
-                conns: &mut self.conns,
-                mirror: key,
-                log: log as u8,
-            };
+            let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log: log as u8 };
             mirror.logs[log].log.demote(place, &mut readers);
         }
         self.recount(key);
@@ -283,10 +251,7 @@ impl Shard {
             }
             if count != mirror.reported {
                 mirror.reported = count;
-                let target = Target {
-                    channel: mirror.channel.clone(),
-                    class: mirror.class,
-                };
+                let target = Target { channel: mirror.channel.clone(), class: mirror.class };
                 self.ask(&target, Asker::Mirror(key), 0, Act::Listeners { count });
             }
         }
@@ -295,10 +260,7 @@ impl Shard {
     /// Nobody has used it for a while.
     pub(super) fn drop_mirror(&mut self, key: MirrorKey) {
         if let Some(mirror) = self.forget_mirror(key) {
-            let target = Target {
-                channel: mirror.channel,
-                class: mirror.class,
-            };
+            let target = Target { channel: mirror.channel, class: mirror.class };
             self.ask(&target, Asker::Mirror(key), 0, Act::Detach);
         }
     }
@@ -315,31 +277,18 @@ impl Shard {
         let readers: Vec<ConnKey> = mirror.logs.iter().flat_map(|encoded| encoded.log.conns()).collect();
         let (code, reason) = match refusal {
             Refusal::Failed => (close::FAILED, "the channel failed: come back"),
-            _ => (
-                close::TRY_AGAIN,
-                "the channel cannot be listened to now: try again later",
-            ),
+            _ => (close::TRY_AGAIN, "the channel cannot be listened to now: try again later"),
         };
         for conn in readers {
             self.close_websocket(conn, code, reason);
         }
         let Some(mirror) = self.forget_mirror(key) else { return };
-        let reads: Vec<ConnKey> = self
-            .reads
-            .iter()
-            .filter(|(_, of)| *of == key)
-            .map(|(conn, _)| *conn)
-            .collect();
+        let reads: Vec<ConnKey> = self.reads.iter().filter(|(_, of)| *of == key).map(|(conn, _)| *conn).collect();
         self.reads.retain(|(_, of)| *of != key);
         for conn in reads.into_iter().chain(mirror.parked) {
             match self.conns.get(conn) {
-                Some(Conn {
-                    protocol: Protocol::Http(_),
-                    ..
-                }) => self.refuse_pending(conn, refusal),
-                Some(Conn {
-                    pending: Some(pending), ..
-                }) if matches!(**pending, Pending::Read { .. }) => {
+                Some(Conn { protocol: Protocol::Http(_), .. }) => self.refuse_pending(conn, refusal),
+                Some(Conn { pending: Some(pending), .. }) if matches!(**pending, Pending::Read { .. }) => {
                     self.close_websocket(conn, code, reason);
                 }
                 Some(_) | None => {}

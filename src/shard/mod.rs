@@ -216,12 +216,7 @@ impl Shard {
                 }
             }
             Mail::Poll(poll) => self.poll_forwarded(poll),
-            Mail::Withdraw {
-                name,
-                from,
-                conn,
-                number,
-            } => self.withdraw(name, from, conn, number),
+            Mail::Withdraw { name, from, conn, number } => self.withdraw(name, from, conn, number),
             Mail::Renew { name, at } => self.renew_session(name, at),
             Mail::Answer { conn, number, answer } => self.poll_answered(conn, number, answer),
         }
@@ -243,10 +238,7 @@ impl Shard {
         self.answer_reads();
         self.answer_sessions();
         self.resume_waiting();
-        let next = [
-            self.timers.next(),
-            self.sessions.next_expiry(self.setup.limits.session_idle),
-        ];
+        let next = [self.timers.next(), self.sessions.next_expiry(self.setup.limits.session_idle)];
         next.into_iter().flatten().min()
     }
 
@@ -261,21 +253,12 @@ impl Shard {
         if self.refused.is_none() && !self.ops.is_empty() {
             self.batches += 1;
             let ops = std::mem::take(&mut self.ops);
-            let batch = Batch {
-                core: self.core,
-                number: self.batches,
-                ops,
-            };
+            let batch = Batch { core: self.core, number: self.batches, ops };
             if let Err(Post::Engine(batch)) = post(Post::Engine(batch)) {
                 self.refused = Some(batch);
             }
         }
-        for (core, letters) in self
-            .letters
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, letters)| !letters.is_empty())
-        {
+        for (core, letters) in self.letters.iter_mut().enumerate().filter(|(_, letters)| !letters.is_empty()) {
             let letters_out = std::mem::take(letters);
             if let Err(Post::Core(_, back)) = post(Post::Core(CoreId(core as u16), letters_out)) {
                 *letters = back;
@@ -303,11 +286,7 @@ impl Shard {
 
     /// How much it holds.
     pub fn census(&self) -> Census {
-        let parked = self
-            .mirrors
-            .iter()
-            .map(|(_, mirror)| mirror.parked.len())
-            .sum::<usize>();
+        let parked = self.mirrors.iter().map(|(_, mirror)| mirror.parked.len()).sum::<usize>();
         Census {
             connections: self.conns.len(),
             sessions: self.sessions.len(),
@@ -315,11 +294,7 @@ impl Shard {
             subscribers: self.mirrors.iter().map(|(_, mirror)| mirror.readers()).sum(),
             mirrors: self.mirrors.len(),
             send_log_bytes: self.mirrors.iter().map(|(_, mirror)| mirror.log_bytes()).sum(),
-            private_bytes: self
-                .conns
-                .iter()
-                .map(|(_, conn)| conn.private_bytes() + conn.held.len())
-                .sum(),
+            private_bytes: self.conns.iter().map(|(_, conn)| conn.private_bytes() + conn.held.len()).sum(),
             timers: self.timers.len(),
         }
     }
@@ -344,12 +319,7 @@ impl Shard {
         let answered = !matches!(act, Act::Listeners { .. } | Act::Detach);
         self.ops_in_flight += usize::from(answered);
         let ticket = Ticket { asker, number };
-        self.ops.push(Op {
-            channel: target.channel.clone(),
-            class: target.class,
-            ticket,
-            act,
-        });
+        self.ops.push(Op { channel: target.channel.clone(), class: target.class, ticket, act });
     }
 
     /// Whether the engine has as much of this core's as it may have.
@@ -467,9 +437,7 @@ impl Shard {
         let private =
             conn.private_bytes() >= limits.private_bytes_max || conn.private_messages() >= limits.private_messages_max;
         let congested = conn.subscriptions.iter().any(|subscription| {
-            self.mirrors
-                .get(subscription.mirror)
-                .is_some_and(|mirror| mirror.is_congested(limits))
+            self.mirrors.get(subscription.mirror).is_some_and(|mirror| mirror.is_congested(limits))
         });
         let in_hand = matches!(conn.protocol, Protocol::Http(_)) && conn.pending.is_some();
         private || congested || in_hand || self.is_engine_full() || self.refused.is_some()

@@ -66,10 +66,7 @@ enum Source {
 impl Part {
     /// A stretch of a log.
     pub(super) fn log(mirror: MirrorKey, log: u8, len: usize) -> Part {
-        Part {
-            source: Source::Log { mirror, log },
-            len,
-        }
+        Part { source: Source::Log { mirror, log }, len }
     }
 }
 
@@ -103,12 +100,7 @@ impl Outgoing {
             return;
         }
         self.bytes += bytes.len();
-        if let Some(Piece {
-            bytes: Bytes::Owned(last),
-            messages,
-            behind: last_behind,
-            ..
-        }) = self.pieces.back_mut()
+        if let Some(Piece { bytes: Bytes::Owned(last), messages, behind: last_behind, .. }) = self.pieces.back_mut()
             && *last_behind == behind
             && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
         {
@@ -116,24 +108,14 @@ impl Outgoing {
             *messages += 1;
             return;
         }
-        self.pieces.push_back(Piece {
-            bytes: Bytes::Owned(bytes.to_vec()),
-            sent: 0,
-            messages: 1,
-            behind,
-        });
+        self.pieces.push_back(Piece { bytes: Bytes::Owned(bytes.to_vec()), sent: 0, messages: 1, behind });
     }
 
     /// Adds one message that others get too.
     pub(super) fn push_shared(&mut self, slice: Slice) {
         if !slice.is_empty() {
             self.bytes += slice.len();
-            self.pieces.push_back(Piece {
-                bytes: Bytes::Shared(slice),
-                sent: 0,
-                messages: 1,
-                behind: None,
-            });
+            self.pieces.push_back(Piece { bytes: Bytes::Shared(slice), sent: 0, messages: 1, behind: None });
         }
     }
 
@@ -174,11 +156,7 @@ impl Outgoing {
     }
 
     fn taken_rest(&mut self, len: usize) {
-        self.rest = self
-            .rest
-            .take()
-            .map(|rest| rest.skip(len))
-            .filter(|rest| !rest.is_empty());
+        self.rest = self.rest.take().map(|rest| rest.skip(len)).filter(|rest| !rest.is_empty());
     }
 
     fn taken_piece(&mut self, len: usize) {
@@ -198,29 +176,18 @@ pub(super) fn gather(
     subscriptions: &[Subscription],
     mirrors: &Slots<OfMirror, Mirror>,
 ) -> Option<(Parts, Slice)> {
-    let mut load = Load {
-        parts: Parts::new(),
-        stretches: SmallVec::new(),
-        len: 0,
-        full: false,
-    };
+    let mut load = Load { parts: Parts::new(), stretches: SmallVec::new(), len: 0, full: false };
     let mut reading: SmallVec<[Reading<'_>; 1]> = subscriptions
         .iter()
         .filter_map(|subscription| {
             let log = &mirrors.get(subscription.mirror)?.logs[usize::from(subscription.log)].log;
-            Some(Reading {
-                subscription,
-                log,
-                cursor: log.cursor(subscription.place),
-            })
+            Some(Reading { subscription, log, cursor: log.cursor(subscription.place) })
         })
         .collect();
     if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
         load.add(Source::Rest, Stretch::Shared(rest.clone()));
     }
-    let begun = outgoing
-        .and_then(|outgoing| outgoing.pieces.front())
-        .filter(|piece| piece.sent > 0);
+    let begun = outgoing.and_then(|outgoing| outgoing.pieces.front()).filter(|piece| piece.sent > 0);
     if let Some(piece) = begun {
         load.add_piece(piece);
     }
@@ -263,9 +230,7 @@ pub(super) fn settle(
             (Source::Piece, Some(outgoing)) => outgoing.taken_piece(len),
             (Source::Rest | Source::Piece, None) => {}
             (Source::Log { mirror, log }, _) => {
-                let subscription = subscriptions
-                    .iter()
-                    .find(|known| known.mirror == mirror && known.log == log);
+                let subscription = subscriptions.iter().find(|known| known.mirror == mirror && known.log == log);
                 if let (Some(subscription), Some(mirror)) = (subscription, mirrors.get_mut(mirror)) {
                     mirror.logs[usize::from(log)].log.advance(subscription.place, len);
                 }

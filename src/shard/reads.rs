@@ -48,11 +48,9 @@ impl Shard {
         let written = guarded(|| match read {
             Read::State { known } => shard.answer_state(key, mirror, &how, known.as_deref()),
             Read::Poll { since, until } => shard.answer_poll(key, mirror, how, since, until),
-            Read::Page {
-                page,
-                language,
-                session,
-            } => shard.answer_with_page(key, mirror, &how, page, language, session),
+            Read::Page { page, language, session } => {
+                shard.answer_with_page(key, mirror, &how, page, language, session)
+            }
             Read::Join { encoding, since } => shard.begin_stream(key, mirror, encoding, since),
         });
         if written.is_none() {
@@ -65,15 +63,11 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
             return;
         };
-        let Some(at) = mirror.live().map(|standing| standing.at) else {
+        let Some(at) = mirror.live().map(|standing| standing.at()) else {
             return;
         };
         let etag = format!("\"{at}\"");
-        let headers = [
-            ("ETag", etag.as_str()),
-            ("Cache-Control", "no-cache"),
-            ("Vary", "Accept"),
-        ];
+        let headers = [("ETag", etag.as_str()), ("Cache-Control", "no-cache"), ("Vary", "Accept")];
         if known.is_some_and(|known| is_known(known, &etag)) {
             self.answer(key, how, 304, &headers, b"");
             return;
@@ -85,7 +79,7 @@ impl Shard {
         });
         let mut headers = headers.to_vec();
         headers.push(("Content-Type", JSON));
-        self.answer(key, how, 200, &headers, &json.as_deref().unwrap_or_default());
+        self.answer(key, how, 200, &headers, json.as_deref().unwrap_or_default());
     }
 
     fn answer_poll(
@@ -100,16 +94,12 @@ impl Shard {
             return;
         };
         let Some(standing) = mirror.live() else { return };
-        let waits = since == Some(standing.at) && until > self.now && !self.stopping;
+        let waits = since == Some(standing.at()) && until > self.now && !self.stopping;
         if let (Some(since), true) = (since, waits) {
             mirror.parked.push(key);
             self.recount(mirror_key);
             if let Some(conn) = self.conns.get_mut(key) {
-                conn.pending = Some(Box::new(Pending::Parked {
-                    mirror: mirror_key,
-                    how,
-                    since,
-                }));
+                conn.pending = Some(Box::new(Pending::Parked { mirror: mirror_key, how, since }));
             }
             self.set_alarm(key, Some((until, Alarm::PollOver)));
             return;
@@ -139,21 +129,15 @@ impl Shard {
         let Some(mirror) = self.mirrors.get(mirror) else { return };
         let Some(standing) = &mirror.standing else { return };
         let mut json = Vec::new();
-        match since.and_then(|since| standing.follow(since)) {
-            Some(news) => own::publications(&mut json, &mirror.channel, standing.at, &standing.state, news),
+        match since.and_then(|since| standing.history.follow(since)) {
+            Some(news) => own::publications(&mut json, &mirror.channel, standing.at(), &standing.state, news),
             None => {
                 if let Some(snapshot) = mirror.snapshot() {
                     own::snapshot(&mut json, &snapshot);
                 }
             }
         }
-        self.answer(
-            key,
-            how,
-            200,
-            &[("Content-Type", JSON), ("Cache-Control", "no-store")],
-            &json,
-        );
+        self.answer(key, how, 200, &[("Content-Type", JSON), ("Cache-Control", "no-store")], &json);
     }
 
     /// A poll's connection is gone, or its wait is over.
@@ -176,28 +160,20 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
             return;
         };
-        let Some(at) = mirror.live().map(|standing| standing.at) else {
+        let Some(at) = mirror.live().map(|standing| standing.at()) else {
             return;
         };
-        let target = crate::route::Target {
-            channel: mirror.channel.clone(),
-            class: mirror.class,
-        };
+        let target = crate::route::Target { channel: mirror.channel.clone(), class: mirror.class };
         let html = mirror.view(View::Page(page, language), |snapshot| {
             let State::Tally { options, counts } = snapshot.state else {
                 return None;
             };
-            let view = page::View {
-                channel: snapshot.channel,
-                at: snapshot.at,
-                options,
-                counts,
-            };
+            let view = page::View { channel: snapshot.channel, at: snapshot.history.at(), options, counts };
             Some(page::render(page, language, &view).into_bytes())
         });
         let session = session.filter(|_| !how.head_only);
         let cookie = session.and_then(|session| self.page_session(session, target, at));
-        self.answer_page(key, how, &html.as_deref().unwrap_or_default(), cookie.as_deref());
+        self.answer_page(key, how, html.as_deref().unwrap_or_default(), cookie.as_deref());
     }
 
     /// A stream's first bytes: a replay if `since` can be followed, the present state otherwise; then it reads its log.
@@ -220,17 +196,12 @@ impl Shard {
         }
         let listeners = standing.listeners;
         let encoder = &mut self.encoder;
-        let news: Option<Vec<Arc<Publication>>> = since
-            .and_then(|since| standing.follow(since))
-            .map(|news| news.cloned().collect());
+        let news: Option<Vec<Arc<Publication>>> =
+            since.and_then(|since| standing.history.follow(since)).map(|news| news.cloned().collect());
         let mut first: Vec<Vec<u8>> = Vec::new();
         match (since, &news) {
             (Some(since), Some(_)) => {
-                first.extend(
-                    encoder
-                        .resumed(transport, &dialect, &snapshot, since)
-                        .map(<[u8]>::to_vec),
-                );
+                first.extend(encoder.resumed(transport, &dialect, &snapshot, since).map(<[u8]>::to_vec));
             }
             _ => {
                 let view = mirror.view(View::Framed(encoding), |snapshot| {
@@ -250,9 +221,8 @@ impl Shard {
         // Who cannot be told that it is a replay gets none.
         let replays = dialect == crate::route::Dialect::Tallycast;
         for publication in news.iter().flatten().filter(|_| replays) {
-            encoder.publication(transport, &dialect, &standing.state, publication, |message| {
-                first.push(message.to_vec())
-            });
+            encoder
+                .publication(transport, &dialect, &standing.state, publication, |message| first.push(message.to_vec()));
         }
         for message in first {
             self.push(key, &message, None);
@@ -264,8 +234,7 @@ impl Shard {
 /// Whether `If-None-Match` names the entity (RFC 9110 section 13.1.2: a weak comparison).
 fn is_known(if_none_match: &str, etag: &str) -> bool {
     let tags = if_none_match.split(',').map(str::trim);
-    tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag))
-        .any(|tag| tag == "*" || tag == etag)
+    tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag)).any(|tag| tag == "*" || tag == etag)
 }
 
 #[cfg(test)]
@@ -274,14 +243,9 @@ mod tests {
 
     #[test]
     fn entity_tags_are_compared_weakly() {
-        for (header, expected) in [
-            ("\"e-1\"", true),
-            ("W/\"e-1\"", true),
-            ("\"x\", \"e-1\"", true),
-            ("*", true),
-            ("e-1", false),
-            ("", false),
-        ] {
+        for (header, expected) in
+            [("\"e-1\"", true), ("W/\"e-1\"", true), ("\"x\", \"e-1\"", true), ("*", true), ("e-1", false), ("", false)]
+        {
             assert_eq!(is_known(header, "\"e-1\""), expected, "{header}");
         }
     }

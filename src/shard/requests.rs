@@ -26,10 +26,7 @@ pub(super) enum Taken {
     /// It waits.
     Pending(Pending),
     /// The connection speaks another protocol from now on, and its stream begins with this read.
-    Switched {
-        protocol: Protocol,
-        pending: Option<Pending>,
-    },
+    Switched { protocol: Protocol, pending: Option<Pending> },
 }
 
 impl Shard {
@@ -181,14 +178,7 @@ impl Shard {
         };
         let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. });
         if !origin_is_allowed && (switches || head.method == "POST") {
-            return self.refuse(
-                out,
-                &how,
-                403,
-                "foreign_origin",
-                "a page of an origin that is allowed here",
-                &[],
-            );
+            return self.refuse(out, &how, 403, "foreign_origin", "a page of an origin that is allowed here", &[]);
         }
         match (serve, target) {
             (Serve::Channels, Some(target)) if switches => {
@@ -200,35 +190,18 @@ impl Shard {
             (Serve::Channels, Some(target)) if head.method == "POST" => self.post(key, request, out, how, &target),
             (Serve::Channels, Some(target)) => self.get_channel(request, out, how, &target),
             (Serve::Channels, None) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
-            (
-                Serve::Form {
-                    target,
-                    field,
-                    accepted,
-                },
-                _,
-            ) => {
-                let reply = Reply::Text {
-                    accepted: accepted.as_str().into(),
-                };
+            (Serve::Form { target, field, accepted }, _) => {
+                let reply = Reply::Text { accepted: accepted.as_str().into() };
                 let content = match http::field(request.body, field) {
                     Ok(Some(value)) => Ok(Content::Text(value)),
-                    Ok(None) => Err(Refusal::Malformed {
-                        expected: "a form with the field that this page sends",
-                    }),
-                    Err(error) => Err(Refusal::Malformed {
-                        expected: error.expected(),
-                    }),
+                    Ok(None) => Err(Refusal::Malformed { expected: "a form with the field that this page sends" }),
+                    Err(error) => Err(Refusal::Malformed { expected: error.expected() }),
                 };
                 self.publish(key, out, how, target, reply, content)
             }
             (Serve::LongPoll { target, dialect, wait }, _) => {
                 let name = session_name(head);
-                let poll = SessionPoll {
-                    target: target.clone(),
-                    dialect: *dialect,
-                    until: self.now + *wait,
-                };
+                let poll = SessionPoll { target: target.clone(), dialect: *dialect, until: self.now + *wait };
                 match self.session_poll(name, how.clone(), poll) {
                     Ok(pending) => Taken::Pending(pending),
                     Err(refusal) => self.refuse_now(out, &how, &refusal),
@@ -238,15 +211,8 @@ impl Shard {
                 let tag = http::language(head.header("accept-language"), &Language::OFFERED);
                 // A session is for the long-poll of the same page, in whatever dialect that has.
                 let dialect = session.then(|| session_dialect(&setup, target)).flatten();
-                let session = dialect.map(|dialect| PageSession {
-                    dialect,
-                    name: session_name(head),
-                });
-                let read = Read::Page {
-                    page: *page,
-                    language: Language::from_tag(tag),
-                    session,
-                };
+                let session = dialect.map(|dialect| PageSession { dialect, name: session_name(head) });
+                let read = Read::Page { page: *page, language: Language::from_tag(tag), session };
                 self.read_mirror(out, how, target, read)
             }
             (Serve::Text { text }, _) => self.write_now(out, &how, 200, &[("Content-Type", TEXT)], text.as_bytes()),
@@ -258,18 +224,12 @@ impl Shard {
         if methods.is_empty() && !all {
             return self.refuse(out, how, 404, "not_found", "a path that is served here", &[]);
         }
-        let allow = if all {
-            "GET, HEAD, POST, OPTIONS".to_owned()
-        } else {
-            format!("{}, OPTIONS", methods.join(", "))
-        };
+        let allow =
+            if all { "GET, HEAD, POST, OPTIONS".to_owned() } else { format!("{}, OPTIONS", methods.join(", ")) };
         let mut headers = vec![("Allow", allow.as_str())];
         if how.origin.is_some() {
             headers.push(("Access-Control-Allow-Methods", &allow));
-            headers.push((
-                "Access-Control-Allow-Headers",
-                "Content-Type, Last-Event-ID, If-None-Match",
-            ));
+            headers.push(("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, If-None-Match"));
             headers.push(("Access-Control-Max-Age", "600"));
         }
         self.write_now(out, how, 204, &headers, b"")
@@ -300,20 +260,14 @@ impl Shard {
             Ok(since) => since,
             Err(expected) => return self.refuse(out, how, 400, "malformed", expected, &[]),
         };
-        let encoding = Encoding {
-            dialect,
-            transport: Transport::WebSocket,
-        };
+        let encoding = Encoding { dialect, transport: Transport::WebSocket };
         let pending = match self.join(how, &target, encoding, since) {
             Ok(pending) => pending,
             Err(refusal) => return self.refuse_now(out, how, &refusal),
         };
         handshake::write_response(out, &accepted.accept, &[]);
         let ws = self.new_websocket(target, dialect);
-        Taken::Switched {
-            protocol: Protocol::WebSocket(Box::new(ws)),
-            pending,
-        }
+        Taken::Switched { protocol: Protocol::WebSocket(Box::new(ws)), pending }
     }
 
     /// A stream begins. A kind that never reaches the engine has nothing to listen to.
@@ -328,11 +282,7 @@ impl Shard {
             return Ok(None);
         }
         let mirror = self.mirror_of(target)?;
-        Ok(Some(Pending::Read {
-            mirror,
-            how: how.clone(),
-            read: Read::Join { encoding, since },
-        }))
+        Ok(Some(Pending::Read { mirror, how: how.clone(), read: Read::Join { encoding, since } }))
     }
 
     fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
@@ -376,19 +326,13 @@ impl Shard {
         target: &Target,
         since: Option<Position>,
     ) -> Taken {
-        let encoding = Encoding {
-            dialect: DialectId::TALLYCAST,
-            transport: Transport::EventStream,
-        };
+        let encoding = Encoding { dialect: DialectId::TALLYCAST, transport: Transport::EventStream };
         let pending = match self.join(how, target, encoding, since) {
             Ok(pending) => pending,
             Err(refusal) => return self.refuse_now(out, how, &refusal),
         };
-        let mut headers = vec![
-            ("Content-Type", "text/event-stream"),
-            ("Cache-Control", "no-store"),
-            ("X-Accel-Buffering", "no"),
-        ];
+        let mut headers =
+            vec![("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")];
         if let Some(origin) = &how.origin {
             headers.extend([("Access-Control-Allow-Origin", &**origin), ("Vary", "Origin")]);
         }
@@ -398,10 +342,7 @@ impl Shard {
             return Taken::Written { keep_alive: false };
         }
         crate::wire::sse::write_retry(out, 1000);
-        Taken::Switched {
-            protocol: Protocol::EventStream(EventStream),
-            pending,
-        }
+        Taken::Switched { protocol: Protocol::EventStream(EventStream), pending }
     }
 
     fn read_mirror(&mut self, out: &mut Vec<u8>, how: Answering, target: &Target, read: Read) -> Taken {
@@ -462,10 +403,7 @@ impl Shard {
     }
 
     fn echo(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: &Answering) -> Taken {
-        let content_type = request
-            .head
-            .header_str("content-type")
-            .unwrap_or("application/octet-stream");
+        let content_type = request.head.header_str("content-type").unwrap_or("application/octet-stream");
         // What a page sends here must not become a page.
         let headers = [
             ("Content-Type", content_type),
@@ -483,9 +421,7 @@ impl Shard {
         headers: &[Header<'_>],
         body: &[u8],
     ) -> Taken {
-        Taken::Written {
-            keep_alive: self.write_response(out, how, status, headers, body),
-        }
+        Taken::Written { keep_alive: self.write_response(out, how, status, headers, body) }
     }
 
     fn refuse_now(&mut self, out: &mut Vec<u8>, how: &Answering, refusal: &Refusal) -> Taken {
@@ -508,11 +444,7 @@ impl Shard {
 
     /// A page, and perhaps a new session's cookie.
     pub(super) fn answer_page(&mut self, key: ConnKey, how: &Answering, page: &[u8], cookie: Option<&str>) {
-        let mut headers = vec![
-            ("Content-Type", HTML),
-            ("Cache-Control", "no-store"),
-            ("Vary", "Accept-Language"),
-        ];
+        let mut headers = vec![("Content-Type", HTML), ("Cache-Control", "no-store"), ("Vary", "Accept-Language")];
         headers.extend(cookie.map(|cookie| ("Set-Cookie", cookie)));
         self.answer(key, how, 200, &headers, page);
     }
@@ -539,19 +471,14 @@ fn since(query: Option<&str>, last_event_id: Option<&str>) -> Result<Option<Posi
         return id.parse().map(Some).map_err(|_| POSITION);
     }
     let field = http::field(query.unwrap_or_default().as_bytes(), "since").map_err(|error| error.expected())?;
-    field
-        .filter(|text| !text.is_empty())
-        .map(|text| text.parse().map_err(|_| POSITION))
-        .transpose()
+    field.filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|_| POSITION)).transpose()
 }
 
 fn wait(query: Option<&str>, max: Duration) -> Result<Option<Duration>, &'static str> {
     let field = http::field(query.unwrap_or_default().as_bytes(), "wait").map_err(|error| error.expected())?;
     let Some(text) = field else { return Ok(None) };
     let seconds: f64 = text.parse().map_err(|_| WAIT)?;
-    Duration::try_from_secs_f64(seconds)
-        .map(|wait| Some(wait.min(max)))
-        .map_err(|_| WAIT)
+    Duration::try_from_secs_f64(seconds).map(|wait| Some(wait.min(max))).map_err(|_| WAIT)
 }
 
 #[cfg(test)]
@@ -561,22 +488,16 @@ mod tests {
 
     #[test]
     fn positions_and_waits_of_a_query() {
-        let at = Position {
-            epoch: Epoch(0xe),
-            revision: 3,
-        };
+        let at = Position { epoch: Epoch(0xe), revision: 3 };
         assert_eq!(since(None, None), Ok(None));
         assert_eq!(since(Some("since=e-3"), None), Ok(Some(at)));
         assert_eq!(since(Some("since=e-9"), Some("e-3")), Ok(Some(at)));
         assert_eq!(since(Some("since="), Some("")), Ok(None));
         assert_eq!(since(Some("since=x"), None), Err(POSITION));
-        assert_eq!(since(Some("since=e-3&since=e-4"), None).is_err(), true);
+        assert!(since(Some("since=e-3&since=e-4"), None).is_err());
         let max = Duration::from_secs(60);
         assert_eq!(wait(None, max), Ok(None));
-        assert_eq!(
-            wait(Some("wait=2.5&since=e-3"), max),
-            Ok(Some(Duration::from_millis(2500)))
-        );
+        assert_eq!(wait(Some("wait=2.5&since=e-3"), max), Ok(Some(Duration::from_millis(2500))));
         assert_eq!(wait(Some("wait=1e9"), max), Ok(Some(max)));
         for bad in ["wait=", "wait=x", "wait=-1", "wait=NaN", "wait=inf"] {
             assert_eq!(wait(Some(bad), max), Err(WAIT), "{bad}");

@@ -54,22 +54,9 @@ impl Shard {
             all.push(("Retry-After", "1"));
         }
         self.renew_date();
-        let framing = Framing {
-            head_only: how.head_only,
-            keep_alive,
-            minor_version: how.minor_version,
-        };
+        let framing = Framing { head_only: how.head_only, keep_alive, minor_version: how.minor_version };
         let bodiless = matches!(status, 204 | 304);
-        write(
-            out,
-            &Response {
-                status,
-                headers: &all,
-                body: if bodiless { b"" } else { body },
-            },
-            framing,
-            &self.date.1,
-        );
+        write(out, &Response { status, headers: &all, body: if bodiless { b"" } else { body } }, framing, &self.date.1);
         keep_alive
     }
 
@@ -158,12 +145,7 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else { return };
         let Protocol::Http(http) = &conn.protocol else { return };
         if http.phase() != crate::conn::http::Phase::Idle {
-            let how = Answering {
-                head_only: false,
-                keep_alive: false,
-                minor_version: 1,
-                origin: None,
-            };
+            let how = Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None };
             let mut out = Vec::new();
             let body = b"request_timeout: the request took too long to arrive\n";
             self.write_response(&mut out, &how, 408, &[("Content-Type", TEXT)], body);
@@ -185,9 +167,6 @@ impl Shard {
 pub(super) fn refusal_body(reply: &Reply, refusal: &Refusal) -> (&'static str, Vec<u8>) {
     match reply {
         Reply::Json => (JSON, refusal_json(refusal.code(), refusal.expected())),
-        Reply::Text { .. } => (
-            TEXT,
-            format!("{}: expected {}", refusal.code(), refusal.expected()).into_bytes(),
-        ),
+        Reply::Text { .. } => (TEXT, format!("{}: expected {}", refusal.code(), refusal.expected()).into_bytes()),
     }
 }

@@ -56,10 +56,7 @@ impl FromStr for SessionName {
             core: CoreId(part()?.parse().map_err(|_| NoPosition)?),
             key: SessionKey::unpack(hex(part()?)?),
             secret: hex(part()?)?,
-            start: Some(part()?)
-                .filter(|start| !start.is_empty())
-                .map(str::parse)
-                .transpose()?,
+            start: Some(part()?).filter(|start| !start.is_empty()).map(str::parse).transpose()?,
         })
     }
 }
@@ -138,9 +135,7 @@ impl Sessions {
     }
 
     fn get_mut(&mut self, name: SessionName) -> Option<&mut Session> {
-        self.slots
-            .get_mut(name.key)
-            .filter(|session| session.secret == name.secret)
+        self.slots.get_mut(name.key).filter(|session| session.secret == name.secret)
     }
 
     fn touch(&mut self, key: SessionKey, now: Time) {
@@ -179,13 +174,7 @@ impl Shard {
                 (self.new_session(poll.target.clone(), poll.dialect, start)?, true)
             }
         };
-        Ok(Pending::Session {
-            name,
-            number,
-            how,
-            poll,
-            cookie,
-        })
+        Ok(Pending::Session { name, number, how, poll, cookie })
     }
 
     /// Brings the poll that a connection waits with to its session.
@@ -197,11 +186,7 @@ impl Shard {
         };
         let forwarded = ForwardedPoll {
             name: *name,
-            from: Requester {
-                core: self.core,
-                conn,
-                number: *number,
-            },
+            from: Requester { core: self.core, conn, number: *number },
             poll: poll.clone(),
         };
         if forwarded.name.core == self.core {
@@ -229,11 +214,7 @@ impl Shard {
             return self.deliver(from, PollAnswer::TooMany);
         }
         let timer = self.timers.insert(poll.until, Timer::Session(name.key));
-        session.parked.push(Parked {
-            who: from,
-            until: poll.until,
-            timer,
-        });
+        session.parked.push(Parked { who: from, until: poll.until, timer });
         session.polled = Some(self.now);
         if session.mirror.replace(mirror) != Some(mirror)
             && let Some(listed) = self.mirrors.get_mut(mirror)
@@ -298,12 +279,7 @@ impl Shard {
         if name.core == self.core {
             self.withdraw(name, self.core, conn, number);
         } else {
-            self.letters[usize::from(name.core.0)].push(Mail::Withdraw {
-                name,
-                from: self.core,
-                conn,
-                number,
-            });
+            self.letters[usize::from(name.core.0)].push(Mail::Withdraw { name, from: self.core, conn, number });
         }
         let answer = self.nothing_new(dialect);
         self.poll_answered(conn, number, answer);
@@ -311,11 +287,7 @@ impl Shard {
 
     /// Who polled is gone, and takes nothing with it.
     pub(super) fn withdraw(&mut self, name: SessionName, from: CoreId, conn: ConnKey, number: u32) {
-        let who = Requester {
-            core: from,
-            conn,
-            number,
-        };
+        let who = Requester { core: from, conn, number };
         if let Some(session) = self.sessions.get_mut(name) {
             for parked in session.parked.extract_if(.., |parked| parked.who == who) {
                 self.timers.cancel(parked.timer);
@@ -327,13 +299,9 @@ impl Shard {
     /// A poll of this core's has its answer.
     pub(super) fn poll_answered(&mut self, conn: ConnKey, number: u32, answer: PollAnswer) {
         let (name, how, poll, cookie) = match self.pending(conn) {
-            Some(Pending::Session {
-                name,
-                number: waited,
-                how,
-                poll,
-                cookie,
-            }) if waited == number => (name, how, poll, cookie),
+            Some(Pending::Session { name, number: waited, how, poll, cookie }) if waited == number => {
+                (name, how, poll, cookie)
+            }
             other => {
                 if let (Some(other), Some(conn)) = (other, self.conns.get_mut(conn)) {
                     conn.pending = Some(Box::new(other));
@@ -358,13 +326,7 @@ impl Shard {
                 Ok(name) => {
                     let number = self.next_number();
                     if let Some(conn) = self.conns.get_mut(conn) {
-                        conn.pending = Some(Box::new(Pending::Session {
-                            name,
-                            number,
-                            how,
-                            poll,
-                            cookie: true,
-                        }));
+                        conn.pending = Some(Box::new(Pending::Session { name, number, how, poll, cookie: true }));
                     }
                     self.poll_session(conn);
                 }
@@ -388,10 +350,7 @@ impl Shard {
                 self.renew_session(name, at);
                 None
             }
-            _ => self
-                .new_session(target, session.dialect, Some(at))
-                .ok()
-                .map(cookie_header),
+            _ => self.new_session(target, session.dialect, Some(at)).ok().map(cookie_header),
         }
     }
 
@@ -410,20 +369,10 @@ impl Shard {
 
     pub(super) fn expire_sessions(&mut self) {
         let idle = self.limits().session_idle;
-        while let Some((used, key)) = self
-            .sessions
-            .by_use
-            .first()
-            .copied()
-            .filter(|(used, _)| *used + idle <= self.now)
+        while let Some((used, key)) = self.sessions.by_use.first().copied().filter(|(used, _)| *used + idle <= self.now)
         {
             debug_assert!(used <= self.now);
-            if self
-                .sessions
-                .slots
-                .get(key)
-                .is_some_and(|session| !session.parked.is_empty())
-            {
+            if self.sessions.slots.get(key).is_some_and(|session| !session.parked.is_empty()) {
                 self.sessions.touch(key, self.now);
             } else {
                 self.sessions.remove(key);
@@ -432,9 +381,7 @@ impl Shard {
     }
 
     fn has_session(&mut self, name: SessionName, target: &Target) -> bool {
-        self.sessions
-            .get_mut(name)
-            .is_some_and(|session| session.target == *target)
+        self.sessions.get_mut(name).is_some_and(|session| session.target == *target)
     }
 
     /// A new session; at the bound, instead of the one that was unused for longest.
@@ -446,16 +393,11 @@ impl Shard {
     ) -> Result<SessionName, Refusal> {
         if self.sessions.len() >= self.limits().sessions_max {
             let idle = |(_, key): &&(Time, SessionKey)| {
-                self.sessions
-                    .slots
-                    .get(*key)
-                    .is_some_and(|session| session.parked.is_empty())
+                self.sessions.slots.get(*key).is_some_and(|session| session.parked.is_empty())
             };
             let oldest = self.sessions.by_use.iter().find(idle).map(|(_, key)| *key);
             let Some(oldest) = oldest else {
-                return Err(Refusal::Full {
-                    bound: "fewer sessions at a time",
-                });
+                return Err(Refusal::Full { bound: "fewer sessions at a time" });
             };
             self.sessions.remove(oldest);
         }
@@ -472,12 +414,7 @@ impl Shard {
             mirror: None,
         });
         self.sessions.by_use.insert((self.now, key));
-        Ok(SessionName {
-            core: self.core,
-            key,
-            secret,
-            start,
-        })
+        Ok(SessionName { core: self.core, key, secret, start })
     }
 
     fn nothing_new(&self, dialect: DialectId) -> PollAnswer {
@@ -521,11 +458,7 @@ impl Shard {
         if who.core == self.core {
             self.poll_answered(who.conn, who.number, answer);
         } else {
-            let letter = Mail::Answer {
-                conn: who.conn,
-                number: who.number,
-                answer,
-            };
+            let letter = Mail::Answer { conn: who.conn, number: who.number, answer };
             self.letters[usize::from(who.core.0)].push(letter);
         }
     }
@@ -537,17 +470,13 @@ impl Session {
         if let Some(present) = self.present.pop_front() {
             return Some(present);
         }
-        let cursor = *self.cursor.get_or_insert(standing.at);
-        let Some(mut news) = standing.follow(cursor) else {
+        let cursor = *self.cursor.get_or_insert(standing.at());
+        let Some(mut news) = standing.history.follow(cursor) else {
             let State::Tally { counts, .. } = &standing.state else {
                 return None;
             };
-            self.present = counts
-                .iter()
-                .enumerate()
-                .map(|(option, count)| (option as u16, *count))
-                .collect();
-            self.cursor = Some(standing.at);
+            self.present = counts.iter().enumerate().map(|(option, count)| (option as u16, *count)).collect();
+            self.cursor = Some(standing.at());
             return self.present.pop_front();
         };
         let publication = news.next()?;
@@ -556,10 +485,7 @@ impl Session {
         };
         let revision = cursor.revision + 1;
         let step = steps.get((revision - publication.first) as usize)?;
-        self.cursor = Some(Position {
-            epoch: Epoch(cursor.epoch.0),
-            revision,
-        });
+        self.cursor = Some(Position { epoch: Epoch(cursor.epoch.0), revision });
         Some((step.option, step.count))
     }
 }
@@ -574,17 +500,9 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        let start = Some(Position {
-            epoch: Epoch(0xe1f),
-            revision: 7,
-        });
+        let start = Some(Position { epoch: Epoch(0xe1f), revision: 7 });
         for start in [None, start] {
-            let name = SessionName {
-                core: CoreId(3),
-                key: SessionKey::unpack(0x1_0000_0002),
-                secret: 0xabc,
-                start,
-            };
+            let name = SessionName { core: CoreId(3), key: SessionKey::unpack(0x1_0000_0002), secret: 0xabc, start };
             assert_eq!(name.to_string().parse(), Ok(name));
         }
         for bad in ["", "1", "1.2.3", "x.1.1.", "1.x.1.", "1.1.x.", "1.1.1.x", "70000.1.1."] {

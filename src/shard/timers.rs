@@ -81,11 +81,7 @@ impl Shard {
             }
             Alarm::PingDue => {
                 let asked = self.ask_whether_there(key);
-                let next = if asked {
-                    (ping_wait, Alarm::PongDue)
-                } else {
-                    (ping_interval, Alarm::PingDue)
-                };
+                let next = if asked { (ping_wait, Alarm::PongDue) } else { (ping_interval, Alarm::PingDue) };
                 self.set_alarm(key, Some((self.now + next.0, next.1)));
             }
             Alarm::PongDue if heard + ping_wait >= self.now => {
@@ -130,10 +126,7 @@ impl Shard {
         };
         let Some(conn) = self.conns.get(key) else { return };
         // The time runs from the beginning of a phase; more bytes do not prolong it.
-        if conn
-            .alarm
-            .is_some_and(|(_, known)| known == alarm || (alarm == Alarm::KeepAlive && known == Alarm::Head))
-        {
+        if conn.alarm.is_some_and(|(_, known)| known == alarm || (alarm == Alarm::KeepAlive && known == Alarm::Head)) {
             return;
         }
         self.set_alarm(key, Some((self.now + wait, alarm)));

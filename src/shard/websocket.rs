@@ -16,13 +16,7 @@ use crate::wire::ws::{Opcode, head};
 impl Shard {
     pub(super) fn new_websocket(&self, target: Target, dialect: DialectId) -> Ws {
         let kind = self.setup.class(target.class).kind;
-        Ws {
-            socket: WebSocket::new(),
-            target,
-            kind,
-            dialect,
-            asked: VecDeque::new(),
-        }
+        Ws { socket: WebSocket::new(), target, kind, dialect, asked: VecDeque::new() }
     }
 
     /// Reads frames until they are used up or one must wait. Returns the protocol, how much of `bytes` was used, and
@@ -40,13 +34,7 @@ impl Shard {
             if ws.socket.is_open() && self.must_wait(key) {
                 break;
             }
-            let Ws {
-                socket,
-                target,
-                kind,
-                dialect,
-                asked,
-            } = &mut *ws;
+            let Ws { socket, target, kind, dialect, asked } = &mut *ws;
             let next = socket.next(&mut bytes[used..], &limits, &mut out);
             let (len, message) = match next {
                 Ok((len, Some(Event::Text(text)))) => (len, Message::Text(text)),
@@ -70,10 +58,7 @@ impl Shard {
             };
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
-                Ok(incoming) => (
-                    self.receive(target, Sender::Listener, incoming.content.message()),
-                    incoming.id,
-                ),
+                Ok(incoming) => (self.receive(target, Sender::Listener, incoming.content.message()), incoming.id),
                 Err(refusal) => (Err(refusal), None),
             };
             match deed {
@@ -139,11 +124,7 @@ impl Shard {
         // Everything up to its own publication stands in the log by now: the answer goes behind that.
         let behind = conn.subscriptions.first().and_then(|subscription| {
             let log = &self.mirrors.get(subscription.mirror)?.logs[usize::from(subscription.log)].log;
-            Some(Behind {
-                mirror: subscription.mirror,
-                log: subscription.log,
-                offset: log.end(),
-            })
+            Some(Behind { mirror: subscription.mirror, log: subscription.log, offset: log.end() })
         });
         self.push(key, &out, behind);
     }

@@ -53,29 +53,13 @@ const SYNTAX_ROWS: &[(&str, &[(usize, &str)])] = &[
 /// Two routes: how the first is served, how the second, and whether the second takes requests from the first.
 const CLASH_ROWS: &[(&str, &str, bool)] = &[
     ("'/', 'text', text = 'a'", "'/', 'text', text = 'b'", true),
-    (
-        "'/', 'text', text = 'a'",
-        "'/', 'page', channel = 'poll', page = 'vote'",
-        true,
-    ),
-    (
-        "'/', 'text', text = 'a'",
-        "'/', 'long-poll', channel = 'poll', key = 'a'",
-        true,
-    ),
+    ("'/', 'text', text = 'a'", "'/', 'page', channel = 'poll', page = 'vote'", true),
+    ("'/', 'text', text = 'a'", "'/', 'long-poll', channel = 'poll', key = 'a'", true),
     ("'/', 'text', text = 'a'", "'/x', 'text', text = 'b'", false),
     ("'/', 'text', text = 'a'", "'/', 'websocket', channel = 'poll'", false),
-    (
-        "'/', 'text', text = 'a'",
-        "'/', 'form', channel = 'poll', field = 'a', accepted = 'b'",
-        false,
-    ),
+    ("'/', 'text', text = 'a'", "'/', 'form', channel = 'poll', field = 'a', accepted = 'b'", false),
     ("'/', 'text', text = 'a'", "'/', 'echo-body'", true),
-    (
-        "'/', 'websocket', channel = 'poll'",
-        "'/', 'websocket', channel = 'echo'",
-        true,
-    ),
+    ("'/', 'websocket', channel = 'poll'", "'/', 'websocket', channel = 'echo'", true),
     ("'/', 'echo-body'", "'/', 'websocket', channel = 'echo'", true),
     ("'/c/*', 'channels'", "'/c/*', 'channels'", true),
     ("'/c/*', 'channels'", "'/c/d/*', 'channels'", true),
@@ -114,10 +98,7 @@ fn every_wrong_key_is_told_with_its_line_and_what_is_allowed() {
             let error = found.remove(index.unwrap_or_else(|| panic!("{row}lacks an error for {key}: {found:#?}")));
             let message = error.to_string();
             assert!(message.starts_with(&format!("test.toml:{line}: {key}: ")), "{message}");
-            assert!(
-                !error.allowed.is_empty() && message.contains("; allowed: "),
-                "{message}"
-            );
+            assert!(!error.allowed.is_empty() && message.contains("; allowed: "), "{message}");
             for word in words.split(" && ") {
                 assert!(message.contains(word), "{row}{message}\nlacks {word}");
             }
@@ -134,9 +115,8 @@ fn every_wrong_key_is_told_with_its_line_and_what_is_allowed() {
 fn what_is_no_toml_is_told_with_its_lines() {
     for (text, expected) in SYNTAX_ROWS {
         let found = errors(text);
-        let places: Vec<(usize, &str)> = (found.iter())
-            .map(|error| (error.line.expect("a line"), error.key.as_str()))
-            .collect();
+        let places: Vec<(usize, &str)> =
+            (found.iter()).map(|error| (error.line.expect("a line"), error.key.as_str())).collect();
         assert_eq!(places, *expected, "{text}");
         assert!(found.iter().all(|error| error.wrong.contains("not TOML")), "{found:?}");
     }
@@ -151,10 +131,7 @@ fn a_route_that_is_never_asked_is_told_with_the_line_of_the_other() {
     let route = |(line, listener): (&str, &str)| {
         let (path, rest) = line.split_once(", ").unwrap();
         let (serve, keys) = rest.split_once(", ").unwrap_or((rest, ""));
-        format!(
-            "[[route]]\nlistener = {listener}\npath = {path}\nserve = {serve}\n{}\n",
-            keys.replace(", ", "\n")
-        )
+        format!("[[route]]\nlistener = {listener}\npath = {path}\nserve = {serve}\n{}\n", keys.replace(", ", "\n"))
     };
     for (first, second, clash) in CLASH_ROWS {
         let first_route = route((first, "'main'"));
@@ -192,10 +169,7 @@ fn every_limit_is_read_and_bounded() {
         ] {
             let found = errors(&with(wrong));
             assert_eq!(found.len(), 1, "{key} = {wrong}: {found:?}");
-            assert_eq!(
-                (found[0].line, found[0].key.as_str()),
-                (Some(2), &*format!("limits.{key}"))
-            );
+            assert_eq!((found[0].line, found[0].key.as_str()), (Some(2), &*format!("limits.{key}")));
         }
         let (value, changed) = if key.ends_with("_bytes_max") {
             ("'1048575 B'", format!("{key}: 1048575"))
@@ -205,13 +179,7 @@ fn every_limit_is_read_and_bounded() {
             ("'59999ms'", format!("{key}: 59.999s"))
         };
         // Some are at odds with the default of another, or have a smaller bound; their default must do.
-        let odd = [
-            "head_bytes_max",
-            "target_bytes_max",
-            "log_bytes_max",
-            "history_bytes_max",
-            "session_idle",
-        ];
+        let odd = ["head_bytes_max", "target_bytes_max", "log_bytes_max", "history_bytes_max", "session_idle"];
         if odd.contains(&key) {
             continue;
         }
@@ -235,20 +203,14 @@ fn every_limit_is_read_and_bounded() {
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let config = sound(&format!(
-        "{BASE}[[route]]\nlistener = 'main'\npath = '/'\nserve = 'websocket'\nchannel = 'feed/a'\n"
-    ));
+    let config =
+        sound(&format!("{BASE}[[route]]\nlistener = 'main'\npath = '/'\nserve = 'websocket'\nchannel = 'feed/a'\n"));
     assert_eq!(config.cores, 0);
     assert_eq!(config.setup.limits, Limits::default());
     assert_eq!(config.setup.dialects, [Dialect::Tallycast]);
     let main = &config.setup.listeners[0];
     assert_eq!((&main.origins, main.optional), (&Origins::Local, false));
-    let Some(ChannelSpec {
-        data: Data::Tally { options },
-        idle: None,
-        ..
-    }) = &config.setup.classes[0].spec
-    else {
+    let Some(ChannelSpec { data: Data::Tally { options }, idle: None, .. }) = &config.setup.classes[0].spec else {
         panic!("{:?}", config.setup.classes[0]);
     };
     assert_eq!(options[0].labels, [("und".into(), "1".to_owned())]);
@@ -297,44 +259,19 @@ fn served<'c>(config: &'c Config, address: &str, path: &str) -> Vec<&'c Serve> {
         let listener = &config.setup.listeners[usize::from(route.listener.0)];
         listener.address == address && route.path == PathPattern::Exact(path.to_owned())
     };
-    config
-        .setup
-        .routes
-        .iter()
-        .filter(here)
-        .map(|route| &route.serve)
-        .collect()
+    config.setup.routes.iter().filter(here).map(|route| &route.serve).collect()
 }
 
 #[test]
 fn the_demo_has_what_the_clients_that_exist_need() {
     let config = sound(DEMO);
     let setup = &config.setup;
-    assert_eq!(
-        setup.limits,
-        Limits::default(),
-        "the demo says that it shows the defaults"
-    );
-    let listeners: Vec<(String, bool)> = (setup.listeners.iter())
-        .map(|listener| (listener.address.to_string(), listener.optional))
-        .collect();
+    assert_eq!(setup.limits, Limits::default(), "the demo says that it shows the defaults");
+    let listeners: Vec<(String, bool)> =
+        (setup.listeners.iter()).map(|listener| (listener.address.to_string(), listener.optional)).collect();
     let side = |port: u16| (format!("127.0.0.1:{port}"), true);
-    assert_eq!(
-        listeners,
-        [
-            ("127.0.0.1:5000".into(), false),
-            side(8002),
-            side(8003),
-            side(7777),
-            side(8000)
-        ]
-    );
-    assert!(
-        setup
-            .listeners
-            .iter()
-            .all(|listener| listener.origins == Origins::Local)
-    );
+    assert_eq!(listeners, [("127.0.0.1:5000".into(), false), side(8002), side(8003), side(7777), side(8000)]);
+    assert!(setup.listeners.iter().all(|listener| listener.origins == Origins::Local));
 
     // In words: what is served, the channel, and what is particular to it.
     let words = |serve: &Serve| match serve {
@@ -354,11 +291,7 @@ fn the_demo_has_what_the_clients_that_exist_need() {
             assert_eq!(setup.dialect(*dialect), &Dialect::Steps { key: "uid".into() });
             format!("poll {} {wait:?}", target.channel)
         }
-        Serve::Form {
-            target,
-            field,
-            accepted,
-        } => format!("form {} {field} {accepted}", target.channel),
+        Serve::Form { target, field, accepted } => format!("form {} {field} {accepted}", target.channel),
         Serve::Page { target, session, .. } => format!("page {} session {session}", target.channel),
         Serve::Text { text } => format!("text {text}"),
         other @ (Serve::Channels | Serve::EchoBody) => format!("{other:?}"),
@@ -371,16 +304,8 @@ fn the_demo_has_what_the_clients_that_exist_need() {
         (main, "/index", &["page poll/lunch session true"]),
         (main, "/ticket", &["form poll/lunch nid 投票成功"]),
         (main, "/vote", &["form poll/lunch uid 投票成功"]),
-        (
-            main,
-            "/message",
-            &["websocket poll/lunch steps cid", "text 您使用的是Http协议"],
-        ),
-        (
-            main,
-            "/get_new_vote",
-            &["poll poll/lunch 10s", "websocket poll/lunch steps uid"],
-        ),
+        (main, "/message", &["websocket poll/lunch steps cid", "text 您使用的是Http协议"]),
+        (main, "/get_new_vote", &["poll poll/lunch 10s", "websocket poll/lunch steps uid"]),
         ("127.0.0.1:8002", "/", &[push]),
         ("127.0.0.1:8003", "/chatsocket", &["websocket plain None"]),
         ("127.0.0.1:7777", "/ws", &[beat]),
@@ -409,10 +334,7 @@ fn the_demo_has_what_the_clients_that_exist_need() {
     let Some(Data::Tally { options }) = lunch.spec.as_ref().map(|spec| &spec.data) else {
         panic!("{lunch:?}");
     };
-    assert_eq!(
-        options.iter().map(|option| option.id.as_str()).collect::<Vec<_>>(),
-        ["1", "2", "3"]
-    );
+    assert_eq!(options.iter().map(|option| option.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
     for option in &**options {
         let languages: Vec<&str> = option.labels.iter().map(|(language, _)| language.as_str()).collect();
         assert_eq!(languages, ["en", "zh"]);
@@ -428,13 +350,7 @@ fn the_conformance_configuration_lets_the_suites_do_what_they_do() {
     assert_eq!(limits.message_bytes_max, 32 << 20);
     assert!(limits.private_bytes_max > limits.message_bytes_max && limits.fragments_max >= 1 << 30);
     assert_eq!(limits.ping_interval, Duration::ZERO);
-    assert!(
-        config
-            .setup
-            .listeners
-            .iter()
-            .all(|listener| listener.origins == Origins::Any)
-    );
+    assert!(config.setup.listeners.iter().all(|listener| listener.origins == Origins::Any));
     let [Serve::WebSocket { target, dialect }] = served(&config, "127.0.0.1:9001", "/")[..] else {
         panic!("{:?}", config.setup.routes);
     };
@@ -488,22 +404,15 @@ fn the_command_line_ends_with_the_codes_that_it_promises() {
             format!("{path}:2: server.cors: unknown key, the nearest known key is `cores`; allowed: cores, driver\n");
         assert!(stderr.contains(&told), "{stderr}");
     }
-    for arguments in [
-        &["--bogus"][..],
-        &["bogus"],
-        &["check", "/no/such/file"],
-        &["--config", "/no/such/file"],
-        &["--config"],
-    ] {
+    for arguments in
+        [&["--bogus"][..], &["bogus"], &["check", "/no/such/file"], &["--config", "/no/such/file"], &["--config"]]
+    {
         let (code, _, stderr) = output(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
         assert!(!stderr.is_empty());
     }
     let (code, stdout, _) = output(&["--version"]);
-    assert_eq!(
-        (code, stdout),
-        (Some(0), format!("tallycast {}\n", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!((code, stdout), (Some(0), format!("tallycast {}\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
@@ -525,18 +434,12 @@ fn files_that_cannot_be_configurations_are_refused_whole() {
     assert!(told.contains("cannot read it") && told.contains("UTF-8"), "{told}");
     file.as_file().set_len(CONFIG_BYTES_MAX as u64 + 1).expect("grown");
     let told = load(file.path()).expect_err("too large").to_string();
-    assert!(
-        told.contains("; allowed: a TOML file in UTF-8 of at most 4 MiB"),
-        "{told}"
-    );
+    assert!(told.contains("; allowed: a TOML file in UTF-8 of at most 4 MiB"), "{told}");
 }
 
 #[test]
 fn nobody_reading_the_output_is_no_failure() {
-    let mut child = tallycast(&["check"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child = tallycast(&["check"]).stdout(Stdio::piped()).spawn().expect("the binary runs");
     drop(child.stdout.take());
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }

@@ -39,10 +39,7 @@ impl Local {
 
 impl Engine for Local {
     fn start(specs: Vec<Option<ChannelSpec>>, channels_max: usize, seed: u64, now: Time) -> Local {
-        Local {
-            engine: Embedded::new(specs, channels_max, Seed(seed, !seed), now),
-            unsaved: VecDeque::new(),
-        }
+        Local { engine: Embedded::new(specs, channels_max, Seed(seed, !seed), now), unsaved: VecDeque::new() }
     }
 
     fn batch(&mut self, batch: Batch, now: Time) -> Mail {
@@ -90,13 +87,9 @@ fn specs() -> Vec<Option<ChannelSpec>> {
             idle,
         })
     };
-    let options = OPTIONS.iter().map(|&id| TallyOption {
-        id: id.into(),
-        labels: vec![("en".into(), id.to_uppercase())],
-    });
-    let tally = Data::Tally {
-        options: options.collect(),
-    };
+    let options =
+        OPTIONS.iter().map(|&id| TallyOption { id: id.into(), labels: vec![("en".into(), id.to_uppercase())] });
+    let tally = Data::Tally { options: options.collect() };
     vec![
         spec(&Data::Log, false, None),
         spec(&tally, false, None),

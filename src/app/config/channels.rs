@@ -56,21 +56,12 @@ pub(super) fn read(document: &Section<'_>, limits: &Limits) -> Vec<Channel> {
         let heartbeat = heartbeat(&section, kind, limits);
         let Some(pattern) = pattern else { continue };
         let channel = Channel {
-            class: Class {
-                pattern,
-                kind: kind.unwrap_or(Kind::Echo),
-                spec,
-                heartbeat,
-            },
+            class: Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat },
             kind_known: kind.is_some(),
         };
         let written = written(&channel.class.pattern);
         if let Some(other) = lines.insert(written.clone(), section.line()) {
-            let key = if section.get("name").is_some() {
-                "name"
-            } else {
-                "pattern"
-            };
+            let key = if section.get("name").is_some() { "name" } else { "pattern" };
             let wrong = format!("{} stands also in line {other}", quote(&written));
             section.refuse(key, wrong, "each name and each pattern once");
         }
@@ -123,9 +114,7 @@ fn pattern(section: &Section<'_>) -> Option<Pattern> {
 
 fn prefix<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
     let text = value::text(value)?;
-    let prefix = text
-        .strip_suffix('*')
-        .ok_or_else(|| format!("{} does not end with `*`", quote(text)))?;
+    let prefix = text.strip_suffix('*').ok_or_else(|| format!("{} does not end with `*`", quote(text)))?;
     if prefix.contains('*') || prefix.len() >= CHANNEL_NAME_BYTES_MAX || prefix.contains(char::is_control) {
         return Err(format!("{} is not a pattern for channels", quote(text)));
     }
@@ -138,15 +127,11 @@ fn spec(section: &Section<'_>, limits: &Limits, by_pattern: bool) -> (Option<Kin
     if section.get("kind").is_none() {
         section.missing("kind", &value::quote_all(names.iter().copied()));
     }
-    let kind = section
-        .word("kind", &names)
-        .and_then(|name| KINDS.iter().copied().find(|kind| kind.name() == name));
+    let kind = section.word("kind", &names).and_then(|name| KINDS.iter().copied().find(|kind| kind.name() == name));
     let options = options(section, kind);
     let history = section.number("history", 1..=limits.history_publications_max);
     let data = match kind {
-        Some(Kind::Vote) => Data::Tally {
-            options: options.into(),
-        },
+        Some(Kind::Vote) => Data::Tally { options: options.into() },
         Some(Kind::Feed) => Data::Log,
         Some(Kind::Echo) => {
             if section.get("history").is_some() {
@@ -248,11 +233,9 @@ fn labels(entry: &Section<'_>) -> Option<Vec<(CompactString, String)>> {
             let wrong = format!("{} is not a language", quote(language));
             section.refuse(language, wrong, LANGUAGE_ALLOWED);
         }
-        let text = section.require(language, "a text that is not empty", |value| {
-            match value::text(value)? {
-                "" => Err("the label is empty".to_owned()),
-                text => Ok(text),
-            }
+        let text = section.require(language, "a text that is not empty", |value| match value::text(value)? {
+            "" => Err("the label is empty".to_owned()),
+            text => Ok(text),
         });
         labels.push((language.into(), text.unwrap_or_default().to_owned()));
     }
@@ -274,11 +257,7 @@ fn heartbeat(section: &Section<'_>, kind: Option<Kind>, limits: &Limits) -> Opti
         text => Err(format!("{} bytes are not allowed", text.len())),
     });
     let range = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
-    let every = heartbeat.require("every", &value::allowed_duration(&range, false), |value| {
-        value::duration(value, &range)
-    });
-    Some(Heartbeat {
-        text: text?,
-        every: every?,
-    })
+    let every =
+        heartbeat.require("every", &value::allowed_duration(&range, false), |value| value::duration(value, &range));
+    Some(Heartbeat { text: text?, every: every? })
 }

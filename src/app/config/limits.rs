@@ -75,10 +75,8 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
         ("close_wait", close_wait, SHORT..=10 * MINUTE),
         ("ping_wait", ping_wait, SHORT..=10 * MINUTE),
     ];
-    let durations_or_zero: [Row<'_, Duration>; 2] = [
-        ("ping_interval", ping_interval, SHORT..=HOUR),
-        ("stop_wait", stop_wait, SHORT..=10 * MINUTE),
-    ];
+    let durations_or_zero: [Row<'_, Duration>; 2] =
+        [("ping_interval", ping_interval, SHORT..=HOUR), ("stop_wait", stop_wait, SHORT..=10 * MINUTE)];
 
     let keys: Vec<&str> = (numbers.iter().chain(&sizes).map(|row| row.0))
         .chain(durations.iter().chain(&durations_or_zero).map(|row| row.0))
@@ -104,26 +102,11 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
 fn check_sums(section: &Section<'_>, limits: &Limits) {
     let sizes = [
         // A target is a part of its head.
-        (
-            "target_bytes_max",
-            limits.target_bytes_max,
-            "head_bytes_max",
-            limits.head_bytes_max,
-        ),
+        ("target_bytes_max", limits.target_bytes_max, "head_bytes_max", limits.head_bytes_max),
         // A body may be a publication: a channel can carry it without cutting off who is not done with the one before.
-        (
-            "body_bytes_max",
-            limits.body_bytes_max,
-            "log_bytes_max",
-            limits.log_bytes_max,
-        ),
+        ("body_bytes_max", limits.body_bytes_max, "log_bytes_max", limits.log_bytes_max),
         // Nor may one publication be more than all that is kept for those who resume.
-        (
-            "body_bytes_max",
-            limits.body_bytes_max,
-            "history_bytes_max",
-            limits.history_bytes_max,
-        ),
+        ("body_bytes_max", limits.body_bytes_max, "history_bytes_max", limits.history_bytes_max),
     ];
     for (less, less_bytes, more, more_bytes) in sizes {
         if less_bytes > more_bytes {

@@ -18,9 +18,7 @@ const ORIGINS_ALLOWED: &str = "\"any\", \"local\", or a list of origins such as 
 
 /// All listeners; where one is wrong, a stand-in keeps its place, and its name where that can be read.
 pub(super) fn read(document: &Section<'_>) -> Vec<Listener> {
-    let sections = document.tables("listener", &KEYS, CONFIG_ENTRIES_MAX, |index, _| {
-        format!("listener[{index}]")
-    });
+    let sections = document.tables("listener", &KEYS, CONFIG_ENTRIES_MAX, |index, _| format!("listener[{index}]"));
     if document.get("listener").is_none() {
         document.missing("listener", "at least one [[listener]]");
     }
@@ -30,23 +28,14 @@ pub(super) fn read(document: &Section<'_>) -> Vec<Listener> {
     for section in sections {
         let line = section.line();
         let listener = one(&section);
-        if let Some(other) = names
-            .insert(listener.name.clone(), line)
-            .filter(|_| !listener.name.is_empty())
-        {
-            let wrong = format!(
-                "{} is also the name of the listener in line {other}",
-                quote(&listener.name)
-            );
+        if let Some(other) = names.insert(listener.name.clone(), line).filter(|_| !listener.name.is_empty()) {
+            let wrong = format!("{} is also the name of the listener in line {other}", quote(&listener.name));
             section.refuse("name", wrong, "a name of its own");
         }
         if listener.address.port() != 0
             && let Some(other) = addresses.insert(listener.address, line)
         {
-            let wrong = format!(
-                "{} is also the address of the listener in line {other}",
-                listener.address
-            );
+            let wrong = format!("{} is also the address of the listener in line {other}", listener.address);
             section.refuse("address", wrong, "an address of its own");
         }
         listeners.push(listener);
@@ -56,16 +45,11 @@ pub(super) fn read(document: &Section<'_>) -> Vec<Listener> {
 
 fn one(section: &Section<'_>) -> Listener {
     Listener {
-        name: section
-            .require("name", NAME_ALLOWED, name)
-            .unwrap_or_default()
-            .to_owned(),
+        name: section.require("name", NAME_ALLOWED, name).unwrap_or_default().to_owned(),
         address: section
             .require("address", ADDRESS_ALLOWED, address)
             .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        origins: section
-            .read("origins", ORIGINS_ALLOWED, origins)
-            .map_or(Origins::Local, toml::Spanned::into_inner),
+        origins: section.read("origins", ORIGINS_ALLOWED, origins).map_or(Origins::Local, toml::Spanned::into_inner),
         optional: section.boolean("optional"),
     }
 }
@@ -81,9 +65,7 @@ fn name<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
 
 fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
     let text = value::text(value)?;
-    let local = text
-        .strip_prefix("localhost:")
-        .and_then(|port| port.parse::<u16>().ok());
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok());
     match local {
         Some(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         None => text.parse().map_err(|_| format!("{} is not an address", quote(text))),
@@ -97,11 +79,9 @@ fn origins(value: &DeValue<'_>) -> Result<Origins, String> {
             "local" => Ok(Origins::Local),
             other => Err(unknown(other, ["any", "local"])),
         },
-        DeValue::Array(list) => list
-            .iter()
-            .map(|entry| origin(entry.get_ref()))
-            .collect::<Result<_, _>>()
-            .map(Origins::List),
+        DeValue::Array(list) => {
+            list.iter().map(|entry| origin(entry.get_ref())).collect::<Result<_, _>>().map(Origins::List)
+        }
         other => Err(format!("{} where a text or a list belongs", value::describe(other))),
     }
 }
@@ -119,8 +99,5 @@ fn origin(value: &DeValue<'_>) -> Result<String, String> {
     if fits || text == "null" {
         return Ok(text.to_owned());
     }
-    Err(format!(
-        "{} is not an origin as browsers send it (a scheme and a host, nothing behind them)",
-        quote(text)
-    ))
+    Err(format!("{} is not an origin as browsers send it (a scheme and a host, nothing behind them)", quote(text)))
 }

@@ -77,19 +77,13 @@ pub fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
     }
     let config = document(&Section::document(&source, table.get_ref(), &KEYS));
     let errors = source.into_errors();
-    if errors.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigErrors::new(errors))
-    }
+    if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(errors)) }
 }
 
 /// At most one byte more than is allowed.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(CONFIG_BYTES_MAX as u64 + 1)
-        .read_to_string(&mut text)?;
+    File::open(path)?.take(CONFIG_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -101,16 +95,9 @@ fn document(document: &Section<'_>) -> Config {
     let limits = limits::read(document);
     let listeners = listeners::read(document);
     let channels = channels::read(document, &limits);
-    let (classes, kinds_known): (Vec<_>, Vec<_>) = (channels.into_iter())
-        .map(|channel| (channel.class, channel.kind_known))
-        .unzip();
-    let mut setup = Setup {
-        limits,
-        listeners,
-        classes,
-        dialects: vec![Dialect::Tallycast],
-        routes: Vec::new(),
-    };
+    let (classes, kinds_known): (Vec<_>, Vec<_>) =
+        (channels.into_iter()).map(|channel| (channel.class, channel.kind_known)).unzip();
+    let mut setup = Setup { limits, listeners, classes, dialects: vec![Dialect::Tallycast], routes: Vec::new() };
     routes::read(document, &mut setup, &kinds_known);
     Config { setup, cores }
 }

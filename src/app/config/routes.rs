@@ -13,9 +13,8 @@ use crate::base::limits::CONFIG_ENTRIES_MAX;
 use crate::kind::Kind;
 use crate::route::{Dialect, DialectId, PageId, PathPattern, Route, Serve, Setup, Target};
 
-const KEYS: [&str; 12] = [
-    "listener", "path", "serve", "channel", "dialect", "key", "wait", "field", "accepted", "page", "session", "text",
-];
+const KEYS: [&str; 12] =
+    ["listener", "path", "serve", "channel", "dialect", "key", "wait", "field", "accepted", "page", "session", "text"];
 /// Keys that every route has.
 const COMMON: [&str; 3] = ["listener", "path", "serve"];
 const WORD_BYTES_MAX: usize = 64;
@@ -40,13 +39,7 @@ struct Service {
 }
 
 const SERVICES: [Service; 7] = [
-    Service {
-        name: "channels",
-        requests: ALL,
-        required: &[],
-        optional: &[],
-        read: |_, _| Some(Serve::Channels),
-    },
+    Service { name: "channels", requests: ALL, required: &[], optional: &[], read: |_, _| Some(Serve::Channels) },
     Service {
         name: "websocket",
         requests: UPGRADE,
@@ -82,13 +75,7 @@ const SERVICES: [Service; 7] = [
         optional: &[],
         read: |reader, section| reader.text(section),
     },
-    Service {
-        name: "echo-body",
-        requests: ALL,
-        required: &[],
-        optional: &[],
-        read: |_, _| Some(Serve::EchoBody),
-    },
+    Service { name: "echo-body", requests: ALL, required: &[], optional: &[], read: |_, _| Some(Serve::EchoBody) },
 ];
 
 /// Puts all routes that are whole, and the dialects that they name, into the setup, which has all else already.
@@ -108,16 +95,8 @@ pub(super) fn read(document: &Section<'_>, setup: &mut Setup, kinds_known: &[boo
         let line = section.line();
         let mut told = None;
         for listener in listeners {
-            let route = Route {
-                listener,
-                path: path.clone(),
-                serve: serve.clone(),
-            };
-            let new = Taken {
-                route,
-                requests: service.requests,
-                line,
-            };
+            let route = Route { listener, path: path.clone(), serve: serve.clone() };
+            let new = Taken { route, requests: service.requests, line };
             if let Some(other) = taken.iter().find(|other| other.hides(&new))
                 && told.replace(other.line) != Some(other.line)
             {
@@ -184,19 +163,14 @@ impl Reader<'_> {
     fn listeners_allowed(&self) -> String {
         const SHOWN_MAX: usize = 20;
         let names = self.setup.listeners.iter().map(|listener| listener.name.as_str());
-        format!(
-            "a listener of this file or a list of them: {}",
-            quote_all(names.take(SHOWN_MAX))
-        )
+        format!("a listener of this file or a list of them: {}", quote_all(names.take(SHOWN_MAX)))
     }
 
     fn listeners(&self, value: &DeValue<'_>) -> Result<Vec<ListenerId>, String> {
         let one = |name: &str| {
             let known = || self.setup.listeners.iter().map(|listener| listener.name.as_str());
             let index = known().position(|known| known == name);
-            index
-                .map(|index| ListenerId(index as u16))
-                .ok_or_else(|| unknown(name, known()))
+            index.map(|index| ListenerId(index as u16)).ok_or_else(|| unknown(name, known()))
         };
         let list = match value {
             DeValue::String(name) => return Ok(vec![one(name)?]),
@@ -235,11 +209,7 @@ impl Reader<'_> {
             (true, Some(prefix)) if !prefix.contains('*') => Some(PathPattern::Prefix(prefix.to_owned())),
             (true, _) => {
                 let wrong = format!("{} leaves no place for the channel's name", quote(text));
-                section.refuse(
-                    "path",
-                    wrong,
-                    "for serve = \"channels\" a path with `/*` at its end, such as \"/c/*\"",
-                );
+                section.refuse("path", wrong, "for serve = \"channels\" a path with `/*` at its end, such as \"/c/*\"");
                 None
             }
             (false, _) if text.contains('*') => {
@@ -285,11 +255,7 @@ impl Reader<'_> {
         let accepted = section.read("accepted", "a text", value::text);
         let target = target?;
         self.check_kind(section, &target, &[Kind::Vote, Kind::Feed]);
-        Some(Serve::Form {
-            target,
-            field: field?.into_inner().to_owned(),
-            accepted: accepted?.into_inner().to_owned(),
-        })
+        Some(Serve::Form { target, field: field?.into_inner().to_owned(), accepted: accepted?.into_inner().to_owned() })
     }
 
     fn page(&mut self, section: &Section<'_>) -> Option<Serve> {
@@ -299,42 +265,27 @@ impl Reader<'_> {
         let target = target?;
         self.check_kind(section, &target, &[Kind::Vote]);
         page?;
-        Some(Serve::Page {
-            target,
-            page: PageId::Vote,
-            session,
-        })
+        Some(Serve::Page { target, page: PageId::Vote, session })
     }
 
     fn text(&mut self, section: &Section<'_>) -> Option<Serve> {
         let text = section.read("text", "a text", value::text)?;
-        Some(Serve::Text {
-            text: text.into_inner().to_owned(),
-        })
+        Some(Serve::Text { text: text.into_inner().to_owned() })
     }
 
     fn target(&self, section: &Section<'_>) -> Option<Target> {
         let target = |value| {
             let name = channels::name(value)?;
             match self.setup.class_of(name) {
-                Some(class) => Ok(Target {
-                    channel: name.into(),
-                    class,
-                }),
+                Some(class) => Ok(Target { channel: name.into(), class }),
                 None => {
-                    let known: Vec<String> = self
-                        .setup
-                        .classes
-                        .iter()
-                        .map(|class| channels::written(&class.pattern))
-                        .collect();
+                    let known: Vec<String> =
+                        self.setup.classes.iter().map(|class| channels::written(&class.pattern)).collect();
                     Err(unknown(name, known.iter().map(String::as_str)))
                 }
             }
         };
-        section
-            .read("channel", CHANNEL_ALLOWED, target)
-            .map(Spanned::into_inner)
+        section.read("channel", CHANNEL_ALLOWED, target).map(Spanned::into_inner)
     }
 
     /// The kind of the target, if it could be read.
@@ -365,11 +316,7 @@ impl Reader<'_> {
             return Some(Dialect::Steps { key: key.to_owned() });
         }
         if section.get("key").is_some() {
-            section.refuse(
-                "key",
-                format!("the dialect {name:?} has no key"),
-                "`key` for dialect \"steps\"",
-            );
+            section.refuse("key", format!("the dialect {name:?} has no key"), "`key` for dialect \"steps\"");
         }
         match name {
             "plain" => Some(Dialect::Plain),
@@ -383,10 +330,7 @@ impl Reader<'_> {
             return;
         };
         let kind = kind.name();
-        let wrong = format!(
-            "{} is of kind {kind:?}, which the dialect {name:?} cannot carry",
-            quote(&target.channel)
-        );
+        let wrong = format!("{} is of kind {kind:?}, which the dialect {name:?} cannot carry", quote(&target.channel));
         let allowed = format!("for kind {kind:?} one of {}", quote_all(fitting.iter().copied()));
         section.refuse("dialect", wrong, allowed);
     }
@@ -398,11 +342,7 @@ impl Reader<'_> {
             self.setup.dialects.len() - 1
         });
         if index >= DIALECTS_MAX {
-            section.refuse(
-                "key",
-                "too many different keys",
-                format!("at most {DIALECTS_MAX} dialects"),
-            );
+            section.refuse("key", "too many different keys", format!("at most {DIALECTS_MAX} dialects"));
         }
         DialectId(index as u8)
     }
@@ -429,9 +369,7 @@ fn check_keys(section: &Section<'_>, service: &Service) {
         lists.iter().any(|list| list.contains(&key))
     };
     for key in KEYS.iter().filter(|key| section.get(key).is_some() && !fits(key)) {
-        let users = SERVICES
-            .iter()
-            .filter(|other| other.required.contains(key) || other.optional.contains(key));
+        let users = SERVICES.iter().filter(|other| other.required.contains(key) || other.optional.contains(key));
         let allowed = format!("`{key}` for serve = {}", quote_all(users.map(|other| other.name)));
         section.refuse(key, format!("{:?} has no use for it", service.name), allowed);
     }

@@ -82,12 +82,7 @@ pub(super) struct Section<'t> {
 impl<'t> Section<'t> {
     /// The whole document.
     pub(super) fn document(source: &'t Source<'t>, table: &'t DeTable<'t>, keys: &[&str]) -> Section<'t> {
-        let section = Section {
-            source,
-            table: Some(table),
-            at: 0,
-            path: String::new(),
-        };
+        let section = Section { source, table: Some(table), at: 0, path: String::new() };
         section.check_keys(keys);
         section
     }
@@ -105,12 +100,7 @@ impl<'t> Section<'t> {
             source.refuse(value.span().start, path, wrong, allowed);
             return None;
         };
-        let section = Section {
-            source,
-            table: Some(table),
-            at: value.span().start,
-            path,
-        };
+        let section = Section { source, table: Some(table), at: value.span().start, path };
         section.check_keys(keys);
         Some(section)
     }
@@ -119,12 +109,7 @@ impl<'t> Section<'t> {
     pub(super) fn table(&self, key: &str, keys: &[&str]) -> Section<'t> {
         self.get(key)
             .and_then(|value| Section::of(self.source, value, self.path_of(key), keys, &format!("[{key}]")))
-            .unwrap_or(Section {
-                source: self.source,
-                table: None,
-                at: self.at,
-                path: self.path_of(key),
-            })
+            .unwrap_or(Section { source: self.source, table: None, at: self.at, path: self.path_of(key) })
     }
 
     /// Each `[[key]]`. `entry` gives an entry its path, which its own name may be better for than its number.
@@ -184,10 +169,7 @@ impl<'t> Section<'t> {
     pub(super) fn entries(&self) -> Vec<(&'t str, &'t Spanned<DeValue<'t>>)> {
         let mut entries: Vec<_> = self.table.into_iter().flatten().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        entries
-            .into_iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), value))
-            .collect()
+        entries.into_iter().map(|(key, value)| (key.get_ref().as_ref(), value)).collect()
     }
 
     /// Takes down what is wrong with a key: at its value, or where the table begins if it has none.
@@ -237,30 +219,23 @@ impl<'t> Section<'t> {
 
     /// `true` or `false`; `false` if missing.
     pub(super) fn boolean(&self, key: &str) -> bool {
-        self.read(key, "true or false", value::boolean)
-            .is_some_and(Spanned::into_inner)
+        self.read(key, "true or false", value::boolean).is_some_and(Spanned::into_inner)
     }
 
     /// A whole number.
     pub(super) fn number(&self, key: &str, range: RangeInclusive<usize>) -> Option<usize> {
-        self.read(key, &value::allowed_number(&range), |value| {
-            value::number(value, &range)
-        })
-        .map(Spanned::into_inner)
+        self.read(key, &value::allowed_number(&range), |value| value::number(value, &range)).map(Spanned::into_inner)
     }
 
     /// A size in bytes.
     pub(super) fn size(&self, key: &str, range: RangeInclusive<usize>) -> Option<usize> {
-        self.read(key, &value::allowed_size(&range), |value| value::size(value, &range))
-            .map(Spanned::into_inner)
+        self.read(key, &value::allowed_size(&range), |value| value::size(value, &range)).map(Spanned::into_inner)
     }
 
     /// A duration.
     pub(super) fn duration(&self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.read(key, &value::allowed_duration(&range, false), |value| {
-            value::duration(value, &range)
-        })
-        .map(Spanned::into_inner)
+        self.read(key, &value::allowed_duration(&range, false), |value| value::duration(value, &range))
+            .map(Spanned::into_inner)
     }
 
     /// A duration, or zero, which says something of its own.
@@ -269,8 +244,7 @@ impl<'t> Section<'t> {
             Duration::ZERO => Ok(Duration::ZERO),
             _ => value::duration(value, &range),
         };
-        self.read(key, &value::allowed_duration(&range, true), take)
-            .map(Spanned::into_inner)
+        self.read(key, &value::allowed_duration(&range, true), take).map(Spanned::into_inner)
     }
 
     /// One of a few words.
@@ -282,8 +256,7 @@ impl<'t> Section<'t> {
                 None => Err(unknown(text, words.iter().copied())),
             }
         };
-        self.read(key, &quote_all(words.iter().copied()), take)
-            .map(Spanned::into_inner)
+        self.read(key, &quote_all(words.iter().copied()), take).map(Spanned::into_inner)
     }
 
     fn check_keys(&self, keys: &[&str]) {
@@ -296,8 +269,7 @@ impl<'t> Section<'t> {
                 Some(near) => format!("unknown key, the nearest known key is `{near}`"),
                 None => "unknown key".to_owned(),
             };
-            self.source
-                .refuse(key.span().start, self.path_of(name), wrong, keys.join(", "));
+            self.source.refuse(key.span().start, self.path_of(name), wrong, keys.join(", "));
         }
     }
 }

@@ -70,10 +70,7 @@ pub(super) fn size(value: &DeValue<'_>, range: &RangeInclusive<usize>) -> Result
     }
     let text = value.as_str().ok_or_else(|| wrong_type(value, "a size"))?;
     let (digits, unit) = split(text).ok_or_else(|| format!("{} is not a size", quote(text)))?;
-    let (_, bytes) = SIZE_UNITS
-        .into_iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or_else(|| unknown_unit(text, unit))?;
+    let (_, bytes) = SIZE_UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(|| unknown_unit(text, unit))?;
     let size = digits.parse::<usize>().ok().and_then(|count| count.checked_mul(bytes));
     within(range, size, quote(text))
 }
@@ -89,10 +86,8 @@ pub(super) fn duration(value: &DeValue<'_>, range: &RangeInclusive<Duration>) ->
     let millis = if unit.is_empty() && count == Some(0) {
         Some(0)
     } else {
-        let (_, millis) = DURATION_UNITS
-            .into_iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(|| unknown_unit(text, unit))?;
+        let (_, millis) =
+            DURATION_UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(|| unknown_unit(text, unit))?;
         count.and_then(|count| count.checked_mul(millis))
     };
     within(range, millis.map(Duration::from_millis), quote(text))
@@ -163,9 +158,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
 
 /// `None` is too large to be counted, or negative.
 fn within<T: PartialOrd>(range: &RangeInclusive<T>, value: Option<T>, described: String) -> Result<T, String> {
-    value
-        .filter(|value| range.contains(value))
-        .ok_or_else(|| format!("{described} is out of range"))
+    value.filter(|value| range.contains(value)).ok_or_else(|| format!("{described} is out of range"))
 }
 
 #[cfg(test)]

@@ -4,11 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes_max: 4096,
-    target_bytes_max: 1000,
-    body_bytes_max: 100_000,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 4096, target_bytes_max: 1000, body_bytes_max: 100_000 };
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a caller sees of a connection.
@@ -79,55 +75,23 @@ fn rows() -> Vec<(String, Vec<&'static str>, Result<Phase, Violation>)> {
         (CHUNKED.into(), vec!["PUT /c hello world"], Ok(Phase::Idle)),
         (two(GET, GET), vec!["GET /a ", "GET /a "], Ok(Phase::Idle)),
         (two(GET, LENGTH), vec!["GET /a ", "POST /b hello"], Ok(Phase::Idle)),
-        (
-            two(LENGTH, CHUNKED),
-            vec!["POST /b hello", "PUT /c hello world"],
-            Ok(Phase::Idle),
-        ),
-        (
-            two(CHUNKED, GET),
-            vec!["PUT /c hello world", "GET /a "],
-            Ok(Phase::Idle),
-        ),
+        (two(LENGTH, CHUNKED), vec!["POST /b hello", "PUT /c hello world"], Ok(Phase::Idle)),
+        (two(CHUNKED, GET), vec!["PUT /c hello world", "GET /a "], Ok(Phase::Idle)),
         (two(LENGTH, "\r\n"), vec!["POST /b hello"], Ok(Phase::Idle)),
-        (
-            two(LENGTH, &two("\r\n", GET)),
-            vec!["POST /b hello", "GET /a "],
-            Ok(Phase::Idle),
-        ),
+        (two(LENGTH, &two("\r\n", GET)), vec!["POST /b hello", "GET /a "], Ok(Phase::Idle)),
         (two(LENGTH, "GET"), vec!["POST /b hello"], Ok(Phase::Head)),
         (two(CHUNKED, &LENGTH[..50]), vec!["PUT /c hello world"], Ok(Phase::Body)),
         (two(LAST, GET), vec!["GET /z "], Ok(Phase::InHand)),
         (two(LAST, "\0\n"), vec!["GET /z "], Ok(Phase::InHand)),
         (two(&GET.replace("1.1", "1.0"), GET), vec!["GET /a "], Ok(Phase::InHand)),
         (two(GET, "\0\r\n"), vec!["GET /a "], Err(Violation::MethodInvalid)),
-        (
-            two(&CHUNKED.replace("0\r\nX", "z\r\nX"), GET),
-            vec![],
-            Err(Violation::ChunkSizeInvalid),
-        ),
-        (
-            two(&CHUNKED.replace("hello\r", "hello\n"), GET),
-            vec![],
-            Err(Violation::ChunkEndMissing),
-        ),
+        (two(&CHUNKED.replace("0\r\nX", "z\r\nX"), GET), vec![], Err(Violation::ChunkSizeInvalid)),
+        (two(&CHUNKED.replace("hello\r", "hello\n"), GET), vec![], Err(Violation::ChunkEndMissing)),
         (LENGTH.replace(": 5", ": 100001"), vec![], Err(Violation::BodyTooLong)),
         (CHUNKED.replace("6\r", "186a0\r"), vec![], Err(Violation::BodyTooLong)),
-        (
-            GET.replace(": a", ": a\r\nX: \0"),
-            vec![],
-            Err(Violation::HeaderValueInvalid),
-        ),
-        (
-            GET.replace("/a", &"/a".repeat(501)),
-            vec![],
-            Err(Violation::TargetTooLong),
-        ),
-        (
-            format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(5000)),
-            vec![],
-            Err(Violation::HeadTooLong),
-        ),
+        (GET.replace(": a", ": a\r\nX: \0"), vec![], Err(Violation::HeaderValueInvalid)),
+        (GET.replace("/a", &"/a".repeat(501)), vec![], Err(Violation::TargetTooLong)),
+        (format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(5000)), vec![], Err(Violation::HeadTooLong)),
     ]
 }
 
@@ -137,17 +101,10 @@ fn rows_whole_and_cut() {
         let bytes = input.as_bytes();
         for at_once in [true, false] {
             let whole = drive([bytes], at_once);
-            let found: Vec<String> = whole
-                .requests
-                .iter()
-                .map(|(method, target, body)| format!("{method} {target} {body}"))
-                .collect();
+            let found: Vec<String> =
+                whole.requests.iter().map(|(method, target, body)| format!("{method} {target} {body}")).collect();
             assert_eq!(found, requests, "{input:?}");
-            assert_eq!(
-                (whole.violation, whole.phase),
-                (end.err(), Some(end.unwrap_or(Phase::InHand))),
-                "{input:?}"
-            );
+            assert_eq!((whole.violation, whole.phase), (end.err(), Some(end.unwrap_or(Phase::InHand))), "{input:?}");
             let answer = whole.violation.map_or(String::new(), violation_text);
             assert_eq!(whole.out, answer, "{input:?}");
             assert_eq!(drive(bytes.chunks(1), at_once), whole, "{input:?} byte by byte");
@@ -250,39 +207,21 @@ fn a_long_pipeline_is_not_moved_for_each_request() {
 /// Rows that a parser may accept and this server does not: it decodes no transfer coding but `chunked`, and a target in
 /// absolute form must name the host that Host does.
 const STRICTER: &[(&str, Violation)] = &[
-    (
-        "guardian/more-compliant-tests/5/Correct TE OK",
-        Violation::CodingUnsupported,
-    ),
-    (
-        "guardian/more-compliant-tests/7/Transfer-Encoding: identity and chunked OK",
-        Violation::CodingUnsupported,
-    ),
+    ("guardian/more-compliant-tests/5/Correct TE OK", Violation::CodingUnsupported),
+    ("guardian/more-compliant-tests/7/Transfer-Encoding: identity and chunked OK", Violation::CodingUnsupported),
     (
         "guardian/more-compliant-tests/8/Multiple transfer encoding headers in a single request OK",
         Violation::CodingUnsupported,
     ),
-    (
-        "guardian/rfc-compliant/8/Different Transfer-Encoding headers",
-        Violation::CodingUnsupported,
-    ),
-    (
-        "guardian/rfc-compliant/9/Different Transfer-Encoding headers combined",
-        Violation::CodingUnsupported,
-    ),
-    (
-        "llhttp/transfer-encoding/POST with `chunked` as last transfer-encoding",
-        Violation::CodingUnsupported,
-    ),
+    ("guardian/rfc-compliant/8/Different Transfer-Encoding headers", Violation::CodingUnsupported),
+    ("guardian/rfc-compliant/9/Different Transfer-Encoding headers combined", Violation::CodingUnsupported),
+    ("llhttp/transfer-encoding/POST with `chunked` as last transfer-encoding", Violation::CodingUnsupported),
     (
         "llhttp/transfer-encoding/POST with `chunked` as last transfer-encoding (multiple headers)",
         Violation::CodingUnsupported,
     ),
     ("llhttp/uri/Host terminated by a query string", Violation::HostDiffers),
-    (
-        "llhttp/uri/`host:port` terminated by a query string",
-        Violation::HostDiffers,
-    ),
+    ("llhttp/uri/`host:port` terminated by a query string", Violation::HostDiffers),
     ("llhttp/uri/`host:port` terminated by a space", Violation::HostDiffers),
     ("llhttp/uri/`host:port` and basic auth", Violation::TargetInvalid),
 ];
@@ -297,10 +236,7 @@ fn corpora() {
         return;
     };
     let (mut rows, mut ids, mut disagreements) = (0, HashSet::new(), Vec::new());
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     for file in files {
@@ -308,10 +244,7 @@ fn corpora() {
         let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         for case in cases {
             let [id, request, want] = ["id", "req", "want"].map(|key| case[key].as_str().unwrap());
-            let bytes: Vec<u8> = request
-                .chars()
-                .map(|byte| u8::try_from(u32::from(byte)).unwrap())
-                .collect();
+            let bytes: Vec<u8> = request.chars().map(|byte| u8::try_from(u32::from(byte)).unwrap()).collect();
             let whole = first(bytes.chunks(bytes.len().max(1)));
             match first(bytes.chunks(1)) {
                 // A line that has not ended may be judged when it has.

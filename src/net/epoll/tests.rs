@@ -89,12 +89,7 @@ impl Bench {
         };
         let mut bound = bind_all(&[listener], 1).unwrap().remove(0);
         driver.listen(ListenerId(7), bound.sockets.remove(0)).unwrap();
-        Bench {
-            driver,
-            sink: Recorder::default(),
-            address: bound.address,
-            clock,
-        }
+        Bench { driver, sink: Recorder::default(), address: bound.address, clock }
     }
 
     /// Turns until it is so, and fails instead of hanging.
@@ -183,14 +178,7 @@ fn the_end_is_seen_wherever_it_falls() {
         ReadAndPaused,
     }
     use Before::{Nothing, Paused, Read, ReadAndPaused};
-    for len in [
-        0,
-        1,
-        READ_BYTES_MAX - 1,
-        READ_BYTES_MAX,
-        READ_BYTES_MAX + 1,
-        3 * READ_BYTES_MAX,
-    ] {
+    for len in [0, 1, READ_BYTES_MAX - 1, READ_BYTES_MAX, READ_BYTES_MAX + 1, 3 * READ_BYTES_MAX] {
         for before in [Nothing, Read, Paused, ReadAndPaused] {
             let mut bench = Bench::new();
             let (mut client, key) = bench.connect();
@@ -328,11 +316,7 @@ fn resets_go_both_ways() {
         let (mut client, key) = bench.connect();
         bench.close(key, by_reset);
         let result = client.read(&mut [0; 1]).map_err(|error| error.kind());
-        let expected = if by_reset {
-            Err(io::ErrorKind::ConnectionReset)
-        } else {
-            Ok(0)
-        };
+        let expected = if by_reset { Err(io::ErrorKind::ConnectionReset) } else { Ok(0) };
         assert_eq!(result, expected);
         bench.rest();
         assert!(bench.seen(key).ended.is_empty());
@@ -412,10 +396,7 @@ fn a_connection_moves_to_another_driver() {
     client.shutdown(Shutdown::Write).unwrap();
     to.until("the FIN", |sink| sink.seen[&new].finished == 1);
     from.rest();
-    assert_eq!(
-        (from.seen(old).received.as_slice(), from.seen(old).finished),
-        (&b"before"[..], 0)
-    );
+    assert_eq!((from.seen(old).received.as_slice(), from.seen(old).finished), (&b"before"[..], 0));
     to.close(new, false);
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
@@ -434,10 +415,7 @@ fn whom_the_sink_refuses_is_closed_at_once() {
     bench.sink.refuse = true;
     let mut client = Client::connect(bench.address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    bench
-        .driver
-        .turn(Some(Duration::from_secs(60)), &mut bench.sink)
-        .unwrap();
+    bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
     bench.sink.refuse = false;
     bench.connect();

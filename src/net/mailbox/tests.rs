@@ -29,19 +29,13 @@ fn epoll() -> (Epoll, Mailbox) {
 }
 
 fn listeners(count: u32) -> Mail {
-    Mail::Engine(EngineMail::Listeners {
-        channel: "c".into(),
-        count,
-    })
+    Mail::Engine(EngineMail::Listeners { channel: "c".into(), count })
 }
 
 /// Outcome `number` for the asker `who`.
 fn outcome(who: u64, number: u32) -> Mail {
     Mail::Engine(EngineMail::Outcome(Outcome {
-        ticket: Ticket {
-            asker: Asker::Connection(ConnKey::unpack(who)),
-            number,
-        },
+        ticket: Ticket { asker: Asker::Connection(ConnKey::unpack(who)), number },
         channel: "c".into(),
         result: Err(Refusal::Busy),
     }))
@@ -65,29 +59,17 @@ fn what_finds_no_room_is_dropped_and_told_once() {
     let max = INBOX_MAIL_MAX as u32;
     let mut mail = Vec::new();
     // How many counts are put in and kept, then one outcome, then one count more.
-    for (put, kept, overflowed) in [
-        (0, 1, false),
-        (max - 2, max - 1, false),
-        (max - 1, max - 1, true),
-        (max + 5, max, true),
-    ] {
+    for (put, kept, overflowed) in
+        [(0, 1, false), (max - 2, max - 1, false), (max - 1, max - 1, true), (max + 5, max, true)]
+    {
         mailbox.post((0..put).map(listeners).collect());
         mailbox.post(vec![outcome(1, 1), listeners(u32::MAX)]);
         assert_eq!(mailbox.drain(&mut mail), overflowed, "{put}");
-        let counts: Vec<u32> = mail
-            .iter()
-            .map(read)
-            .filter(|(who, _)| who.is_none())
-            .map(|(_, count)| count)
-            .collect();
+        let counts: Vec<u32> = mail.iter().map(read).filter(|(who, _)| who.is_none()).map(|(_, count)| count).collect();
         assert_eq!(counts.len() as u32, kept, "{put}");
         let dropped_the_last = overflowed;
         assert_eq!(counts.last() == Some(&u32::MAX), !dropped_the_last, "{put}");
-        assert_eq!(
-            mail.iter().filter(|mail| read(mail).0.is_some()).count(),
-            1,
-            "an outcome always fits"
-        );
+        assert_eq!(mail.iter().filter(|mail| read(mail).0.is_some()).count(), 1, "an outcome always fits");
         mail.clear();
         assert!(!mailbox.drain(&mut mail), "told once");
         assert!(mail.is_empty());
@@ -131,9 +113,7 @@ fn in_bounded_time(body: impl FnOnce() + Send + 'static) {
             Ok(())
         })
         .unwrap();
-    receive
-        .recv_timeout(Duration::from_secs(120))
-        .expect("a wake-up was lost, or the body panicked");
+    receive.recv_timeout(Duration::from_secs(120)).expect("a wake-up was lost, or the body panicked");
 }
 
 #[test]
@@ -248,10 +228,7 @@ fn nobody_sees_an_outcome_before_all_have_the_publication() {
                             let inbox = lock(&mailbox.inbox);
                             let waiting = inbox.mail.iter().map(read).filter(|(who, _)| who.is_none());
                             let newest = waiting.map(|(_, number)| number).next_back().unwrap_or(latest[core]);
-                            assert!(
-                                newest >= *last,
-                                "core {core} has {newest}, core {asked} answered {last}"
-                            );
+                            assert!(newest >= *last, "core {core} has {newest}, core {asked} answered {last}");
                         }
                     }
                     answered = outcomes.last().copied().unwrap_or(answered).max(answered);
@@ -262,11 +239,7 @@ fn nobody_sees_an_outcome_before_all_have_the_publication() {
 }
 
 fn batch(core: u16, number: u64) -> Batch {
-    Batch {
-        core: CoreId(core),
-        number,
-        ops: Vec::new(),
-    }
+    Batch { core: CoreId(core), number, ops: Vec::new() }
 }
 
 #[test]
@@ -290,10 +263,7 @@ fn a_full_queue_gives_the_batch_back_and_tells_when_there_is_room() {
     assert!(queue.take(None, &mut batches, &mut room));
     assert_eq!((batches.len(), room.len()), (1, 0));
     batches.clear();
-    assert!(
-        queue.take(Some(Duration::from_millis(1)), &mut batches, &mut room),
-        "nothing came, but may"
-    );
+    assert!(queue.take(Some(Duration::from_millis(1)), &mut batches, &mut room), "nothing came, but may");
     // Batches of cores that have left are still served.
     queue.leave();
     queue.post(batch(1, 1)).unwrap();
@@ -320,11 +290,7 @@ fn no_batch_and_no_word_of_room_is_lost() {
                             Ok(()) => number += 1,
                             // Kept; it is posted again in the turn after the nudge.
                             Err(_) => {
-                                let timeout = if mailbox.may_sleep() {
-                                    None
-                                } else {
-                                    Some(Duration::ZERO)
-                                };
+                                let timeout = if mailbox.may_sleep() { None } else { Some(Duration::ZERO) };
                                 driver.turn(timeout, &mut Nobody).unwrap();
                                 mailbox.drain(&mut Vec::new());
                             }

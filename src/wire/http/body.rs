@@ -47,13 +47,7 @@ pub struct Decoded {
 
 impl Default for Decoder {
     fn default() -> Decoder {
-        Decoder {
-            state: State::SizeLine,
-            line: Vec::new(),
-            body_bytes: 0,
-            extension_bytes: 0,
-            trailer_bytes: 0,
-        }
+        Decoder { state: State::SizeLine, line: Vec::new(), body_bytes: 0, extension_bytes: 0, trailer_bytes: 0 }
     }
 }
 
@@ -76,11 +70,7 @@ impl Decoder {
                     bytes.copy_within(read..read + taken, written);
                     read += taken;
                     written += taken;
-                    self.state = if taken == left {
-                        State::DataEnd
-                    } else {
-                        State::Data(left - taken)
-                    };
+                    self.state = if taken == left { State::DataEnd } else { State::Data(left - taken) };
                 }
                 State::DataEnd => {
                     self.state = expect(bytes[read], b'\r', State::DataEndLf)?;
@@ -101,11 +91,7 @@ impl Decoder {
                 State::Done => {}
             }
         }
-        Ok(Decoded {
-            consumed: read,
-            written,
-            done: self.state == State::Done,
-        })
+        Ok(Decoded { consumed: read, written, done: self.state == State::Done })
     }
 
     /// Takes the rest of a line, or what is there of it; the line is complete without its CRLF.
@@ -127,11 +113,7 @@ impl Decoder {
     }
 
     fn size_line(&mut self, limits: &HeadLimits) -> Result<State, Violation> {
-        let digits = self
-            .line
-            .iter()
-            .position(|byte| !byte.is_ascii_hexdigit())
-            .unwrap_or(self.line.len());
+        let digits = self.line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(self.line.len());
         if digits == 0 || digits > SIZE_DIGITS_MAX {
             return Err(Violation::ChunkSizeInvalid);
         }
@@ -140,10 +122,7 @@ impl Decoder {
             return Err(Violation::BareCarriageReturn);
         }
         // A size and something else than an extension: the size is what is wrong.
-        if extensions
-            .first()
-            .is_some_and(|&byte| !matches!(byte, b';' | b' ' | b'\t'))
-        {
+        if extensions.first().is_some_and(|&byte| !matches!(byte, b';' | b' ' | b'\t')) {
             return Err(Violation::ChunkSizeInvalid);
         }
         check_extensions(extensions)?;
@@ -151,19 +130,13 @@ impl Decoder {
         if self.extension_bytes > limits.head_bytes_max {
             return Err(Violation::ChunkExtensionsTooLong);
         }
-        let size = self.line[..digits]
-            .iter()
-            .fold(0, |size, &digit| size << 4 | hex_value(digit));
+        let size = self.line[..digits].iter().fold(0, |size, &digit| size << 4 | hex_value(digit));
         self.line.clear();
         if size > (limits.body_bytes_max.saturating_sub(self.body_bytes)) as u64 {
             return Err(Violation::BodyTooLong);
         }
         self.body_bytes += size as usize;
-        Ok(if size == 0 {
-            State::TrailerLine
-        } else {
-            State::Data(size as usize)
-        })
+        Ok(if size == 0 { State::TrailerLine } else { State::Data(size as usize) })
     }
 
     fn trailer_line(&mut self) -> Result<State, Violation> {
@@ -178,11 +151,7 @@ impl Decoder {
 }
 
 fn expect(byte: u8, expected: u8, then: State) -> Result<State, Violation> {
-    if byte == expected {
-        Ok(then)
-    } else {
-        Err(Violation::ChunkEndMissing)
-    }
+    if byte == expected { Ok(then) } else { Err(Violation::ChunkEndMissing) }
 }
 
 fn hex_value(digit: u8) -> u64 {
@@ -196,9 +165,7 @@ fn hex_value(digit: u8) -> u64 {
 /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 section 7.1.1).
 fn check_extensions(mut rest: &[u8]) -> Result<(), Violation> {
     while !rest.is_empty() {
-        rest = skip_blanks(rest)
-            .strip_prefix(b";")
-            .ok_or(Violation::ChunkExtensionInvalid)?;
+        rest = skip_blanks(rest).strip_prefix(b";").ok_or(Violation::ChunkExtensionInvalid)?;
         rest = skip_token(skip_blanks(rest))?;
         let Some(value) = skip_blanks(rest).strip_prefix(b"=") else {
             continue;
@@ -219,11 +186,7 @@ fn skip_blanks(bytes: &[u8]) -> &[u8] {
 
 fn skip_token(bytes: &[u8]) -> Result<&[u8], Violation> {
     let len = bytes.iter().take_while(|&&byte| is_token(&[byte])).count();
-    if len == 0 {
-        Err(Violation::ChunkExtensionInvalid)
-    } else {
-        Ok(&bytes[len..])
-    }
+    if len == 0 { Err(Violation::ChunkExtensionInvalid) } else { Ok(&bytes[len..]) }
 }
 
 /// Behind the closing quote.
@@ -245,11 +208,7 @@ fn skip_quoted(bytes: &[u8]) -> Result<&[u8], Violation> {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits {
-        head_bytes_max: 600,
-        target_bytes_max: 100,
-        body_bytes_max: 20,
-    };
+    const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 600, target_bytes_max: 100, body_bytes_max: 20 };
 
     /// The body and how much was read, or what is wrong; `None`: not all here yet.
     type Outcome = Result<Option<(Vec<u8>, usize)>, Violation>;
@@ -282,10 +241,7 @@ mod tests {
             ("000\r\n\r\n", done("", 0)),
             ("5\r\nhello\r\n0\r\n\r\n", done("hello", 0)),
             ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET", done("hello world", 3)),
-            (
-                "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
-                done("01234567890123456789", 0),
-            ),
+            ("A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", done("01234567890123456789", 0)),
             ("2\r\n\r\n\r\n0\r\n\r\n", done("\r\n", 0)),
             ("1;a;b=c ; d = \"e;\\\"\"\r\nx\r\n0;last\r\n\r\n", done("x", 0)),
             ("0\r\nVary: *\r\nX:\r\n\r\n", done("", 0)),
@@ -325,32 +281,21 @@ mod tests {
         .map(|(input, expected)| (input.to_owned(), expected))
         .chain([
             (format!("1;{}\r\n", "a".repeat(CHUNK_LINE_BYTES_MAX - 4)), Ok(None)),
-            (
-                format!("1;{}\r\n", "a".repeat(CHUNK_LINE_BYTES_MAX - 3)),
-                Err(ChunkLineTooLong),
-            ),
+            (format!("1;{}\r\n", "a".repeat(CHUNK_LINE_BYTES_MAX - 3)), Err(ChunkLineTooLong)),
             (format!("1;{}\r\nx\r\n", "a".repeat(199)).repeat(3), Ok(None)),
-            (
-                format!("1;{}\r\nx\r\n", "a".repeat(200)).repeat(3),
-                Err(ChunkExtensionsTooLong),
-            ),
+            (format!("1;{}\r\nx\r\n", "a".repeat(200)).repeat(3), Err(ChunkExtensionsTooLong)),
             (format!("0\r\n{}\r\n", "a: b\r\n".repeat(99)), done("", 0)),
             (format!("0\r\n{}\r\n", "a: b\r\n".repeat(100)), Err(TrailersTooLong)),
         ])
         .collect();
         for (input, expected) in &rows {
             let bytes = input.as_bytes();
-            let expected = expected
-                .clone()
-                .map(|done| done.map(|(body, rest)| (body.into_bytes(), bytes.len() - rest)));
+            let expected =
+                expected.clone().map(|done| done.map(|(body, rest)| (body.into_bytes(), bytes.len() - rest)));
             assert_eq!(decode([bytes]), expected, "{input:?}");
             assert_eq!(decode(bytes.chunks(1)), expected, "{input:?} byte by byte");
             for cut in 0..=bytes.len() {
-                assert_eq!(
-                    decode([&bytes[..cut], &bytes[cut..]]),
-                    expected,
-                    "{input:?} cut at {cut}"
-                );
+                assert_eq!(decode([&bytes[..cut], &bytes[cut..]]), expected, "{input:?} cut at {cut}");
             }
         }
     }

@@ -32,14 +32,12 @@ pub type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The fields in their order. A field without `=` has an empty value; empty pieces are left out.
 pub fn fields(body: &[u8]) -> impl Iterator<Item = Result<Field<'_>, FormError>> {
-    body.split(|&byte| byte == b'&')
-        .filter(|piece| !piece.is_empty())
-        .map(|piece| {
-            let equals = memchr::memchr(b'=', piece);
-            let name = &piece[..equals.unwrap_or(piece.len())];
-            let value = equals.map_or(&[][..], |equals| &piece[equals + 1..]);
-            Ok((decode_piece(name)?, decode_piece(value)?))
-        })
+    body.split(|&byte| byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
+        let equals = memchr::memchr(b'=', piece);
+        let name = &piece[..equals.unwrap_or(piece.len())];
+        let value = equals.map_or(&[][..], |equals| &piece[equals + 1..]);
+        Ok((decode_piece(name)?, decode_piece(value)?))
+    })
 }
 
 /// The value of one field; `None` if there is no such field. The whole form is judged, not that field alone.
@@ -62,10 +60,7 @@ fn decode_piece(piece: &[u8]) -> Result<Cow<'_, str>, FormError> {
     if memchr::memchr(b'+', piece).is_none() {
         return decode(piece).map_err(error);
     }
-    let spaced: Vec<u8> = piece
-        .iter()
-        .map(|&byte| if byte == b'+' { b' ' } else { byte })
-        .collect();
+    let spaced: Vec<u8> = piece.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
     decode(&spaced).map(|text| Cow::Owned(text.into_owned())).map_err(error)
 }
 
@@ -97,9 +92,7 @@ mod tests {
         ];
         for (body, expected) in rows {
             let found: Result<Vec<_>, _> = fields(body).collect();
-            let found = found
-                .as_ref()
-                .map(|fields| fields.iter().map(|(name, value)| (&**name, &**value)).collect());
+            let found = found.as_ref().map(|fields| fields.iter().map(|(name, value)| (&**name, &**value)).collect());
             let expected = expected.as_ref().map(|fields| fields.to_vec());
             assert_eq!(found, expected, "{}", body.escape_ascii());
         }

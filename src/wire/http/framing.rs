@@ -84,10 +84,7 @@ impl<'a> Fields<'a> {
 
 /// The elements of a comma-separated list without quoted strings (RFC 9110 section 5.6.1); empty ones are left out.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// The transfer codings, over all lines.

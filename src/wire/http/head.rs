@@ -64,9 +64,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The value of the first header with this name (in any case), without the space around it.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The same as text; `None` also if it is not UTF-8.
@@ -192,10 +190,7 @@ fn outline_within(input: &[u8], limits: &HeadLimits) -> Result<Option<Outline>, 
     if line.authority.is_some_and(|authority| !is_host(authority.bytes(input))) {
         return Err(Violation::TargetInvalid);
     }
-    if line
-        .authority
-        .is_some_and(|authority| !authority.bytes(input).eq_ignore_ascii_case(host.bytes(input)))
-    {
+    if line.authority.is_some_and(|authority| !authority.bytes(input).eq_ignore_ascii_case(host.bytes(input))) {
         return Err(Violation::HostDiffers);
     }
     Ok(Some(Outline {
@@ -250,10 +245,7 @@ struct Span {
 
 impl Span {
     fn new(start: usize, end: usize) -> Span {
-        Span {
-            start: start as u32,
-            end: end as u32,
-        }
+        Span { start: start as u32, end: end as u32 }
     }
 
     /// Where `part` lies, which is a part of `whole`.
@@ -441,28 +433,17 @@ impl RequestLine {
             // Only OPTIONS has a meaning for it; methods that are not HTTP's own may, and find no route.
             let own: [&[u8]; 6] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"TRACE"];
             self.path = Some(self.target);
-            return if own.contains(&method) {
-                Err(Violation::TargetInvalid)
-            } else {
-                Ok(())
-            };
+            return if own.contains(&method) { Err(Violation::TargetInvalid) } else { Ok(()) };
         }
         let start = self.target.start as usize;
         let mut path_start = 0;
         if target[0] != b'/' {
             let scheme = [&b"http://"[..], b"https://"]
                 .into_iter()
-                .find(|scheme| {
-                    target
-                        .get(..scheme.len())
-                        .is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
-                })
+                .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
                 .ok_or(Violation::TargetInvalid)?;
             let authority = &target[scheme.len()..];
-            let len = authority
-                .iter()
-                .position(|byte| b"/?#".contains(byte))
-                .unwrap_or(authority.len());
+            let len = authority.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(authority.len());
             path_start = scheme.len() + len;
             self.authority = Some(Span::new(start + scheme.len(), start + path_start));
             if len == 0 {

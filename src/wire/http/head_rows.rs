@@ -7,20 +7,12 @@ use super::head::{EMPTY_LINES_MAX, METHOD_BYTES_MAX, check_line};
 use super::{BodyFraming, Head, HeadLimits, Violation, parse};
 use crate::base::limits::HEADER_LINES_MAX;
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes_max: 1200,
-    target_bytes_max: 60,
-    body_bytes_max: 5000,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 1200, target_bytes_max: 60, body_bytes_max: 5000 };
 
 /// Every prefix of what becomes a head is incomplete, and of what is refused is incomplete or refused for the same reason.
 fn parse_cut<'a>(input: &'a [u8], name: &str) -> Result<Option<(Head<'a>, usize)>, Violation> {
     let whole = parse(input, &LIMITS);
-    let end = whole
-        .as_ref()
-        .ok()
-        .and_then(|found| found.as_ref())
-        .map_or(input.len(), |(_, len)| *len);
+    let end = whole.as_ref().ok().and_then(|found| found.as_ref()).map_or(input.len(), |(_, len)| *len);
     for cut in 0..end {
         match (parse(&input[..cut], &LIMITS), &whole) {
             (Ok(None), _) => {}
@@ -125,18 +117,12 @@ fn violations() {
         (get("Content-Length: 0x1\r\n"), LengthInvalid),
         (get("Content-Length: 5001\r\n"), BodyTooLong),
         (get("Content-Length: 99999999999999999999999\r\n"), BodyTooLong),
-        (
-            get("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
-            LengthAndCoding,
-        ),
+        (get("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"), LengthAndCoding),
         (get("Transfer-Encoding:\r\nContent-Length: 1\r\n"), LengthAndCoding),
         (get("Transfer-Encoding:\r\n"), CodingInvalid),
         (get("Transfer-Encoding: ,\r\n"), CodingInvalid),
         (get("Transfer-Encoding: chunked, chunked\r\n"), CodingInvalid),
-        (
-            get("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
-            CodingInvalid,
-        ),
+        (get("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), CodingInvalid),
         (get("Transfer-Encoding: chunked, gzip\r\n"), CodingInvalid),
         (get("Transfer-Encoding: chunked;a=b\r\n"), CodingInvalid),
         (get("Transfer-Encoding: \"chunked\"\r\n"), CodingInvalid),
@@ -144,10 +130,7 @@ fn violations() {
         (get("Transfer-Encoding: identity\r\n"), CodingUnsupported),
         (get("Transfer-Encoding: gzip;a=b, chunked\r\n"), CodingUnsupported),
         (get("Transfer-Encoding: xchunked\r\n"), CodingUnsupported),
-        (
-            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
-            CodingBeforeHttp11,
-        ),
+        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), CodingBeforeHttp11),
         (get("Expect: 200-ok\r\n"), ExpectationUnknown),
         (get("Expect:\r\n"), ExpectationUnknown),
     ];
@@ -162,43 +145,21 @@ fn violations() {
 #[test]
 fn heads() {
     // Method, target, path, query, minor version, host, body, keep_alive, expect_continue.
-    type Row<'a> = (
-        &'a str,
-        &'a str,
-        &'a str,
-        Option<&'a str>,
-        u8,
-        &'a str,
-        BodyFraming,
-        bool,
-        bool,
-    );
+    type Row<'a> = (&'a str, &'a str, &'a str, Option<&'a str>, u8, &'a str, BodyFraming, bool, bool);
     use BodyFraming::{Chunked, Length, None as No};
     let rows: [(&str, Row<'_>); 23] = [
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            ("GET", "/", "/", None, 1, "a", No, true, false),
-        ),
-        (
-            "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            ("GET", "/", "/", None, 1, "a", No, true, false),
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", ("GET", "/", "/", None, 1, "a", No, true, false)),
+        ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", ("GET", "/", "/", None, 1, "a", No, true, false)),
         (
             "PURGE /a?b=c?d HTTP/1.1\r\nhOST:a:80\r\n\r\n",
             ("PURGE", "/a?b=c?d", "/a", Some("b=c?d"), 1, "a:80", No, true, false),
         ),
-        (
-            "GET /? HTTP/1.1\r\nHost: \t a \t\r\n\r\n",
-            ("GET", "/?", "/", Some(""), 1, "a", No, true, false),
-        ),
+        ("GET /? HTTP/1.1\r\nHost: \t a \t\r\n\r\n", ("GET", "/?", "/", Some(""), 1, "a", No, true, false)),
         (
             "GET /a#b?c HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
             ("GET", "/a#b?c", "/a", None, 1, "[::1]:80", No, true, false),
         ),
-        (
-            "GET /a?b#c HTTP/1.1\r\nHost: a.b\r\n\r\n",
-            ("GET", "/a?b#c", "/a", Some("b"), 1, "a.b", No, true, false),
-        ),
+        ("GET /a?b#c HTTP/1.1\r\nHost: a.b\r\n\r\n", ("GET", "/a?b#c", "/a", Some("b"), 1, "a.b", No, true, false)),
         (
             "GET //a/http://b HTTP/1.1\r\nHost: a\r\n\r\n",
             ("GET", "//a/http://b", "//a/http://b", None, 1, "a", No, true, false),
@@ -207,46 +168,22 @@ fn heads() {
             "GET HTTP://A:1/b?c HTTP/1.1\r\nHost: a:1\r\n\r\n",
             ("GET", "HTTP://A:1/b?c", "/b", Some("c"), 1, "a:1", No, true, false),
         ),
-        (
-            "GET http://a?c HTTP/1.1\r\nHost: a\r\n\r\n",
-            ("GET", "http://a?c", "/", Some("c"), 1, "a", No, true, false),
-        ),
-        (
-            "GET https://a HTTP/1.1\r\nHost: a\r\n\r\n",
-            ("GET", "https://a", "/", None, 1, "a", No, true, false),
-        ),
-        (
-            "GET http://a/b HTTP/1.0\r\n\r\n",
-            ("GET", "http://a/b", "/b", None, 0, "a", No, false, false),
-        ),
-        (
-            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-            ("OPTIONS", "*", "*", None, 1, "a", No, true, false),
-        ),
-        (
-            "GET / HTTP/1.0\r\n\r\n",
-            ("GET", "/", "/", None, 0, "", No, false, false),
-        ),
+        ("GET http://a?c HTTP/1.1\r\nHost: a\r\n\r\n", ("GET", "http://a?c", "/", Some("c"), 1, "a", No, true, false)),
+        ("GET https://a HTTP/1.1\r\nHost: a\r\n\r\n", ("GET", "https://a", "/", None, 1, "a", No, true, false)),
+        ("GET http://a/b HTTP/1.0\r\n\r\n", ("GET", "http://a/b", "/b", None, 0, "a", No, false, false)),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", ("OPTIONS", "*", "*", None, 1, "a", No, true, false)),
+        ("GET / HTTP/1.0\r\n\r\n", ("GET", "/", "/", None, 0, "", No, false, false)),
         (
             "GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n",
             ("GET", "/", "/", None, 0, "a", No, true, false),
         ),
-        (
-            "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
-            ("GET", "/", "/", None, 0, "", No, false, false),
-        ),
-        (
-            "GET / HTTP/1.9\r\nHost: a\r\n\r\n",
-            ("GET", "/", "/", None, 1, "a", No, true, false),
-        ),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", ("GET", "/", "/", None, 0, "", No, false, false)),
+        ("GET / HTTP/1.9\r\nHost: a\r\n\r\n", ("GET", "/", "/", None, 1, "a", No, true, false)),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: x , CLOSE\r\n\r\n",
             ("GET", "/", "/", None, 1, "a", No, false, false),
         ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-            ("POST", "/", "/", None, 1, "a", No, true, false),
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", ("POST", "/", "/", None, 1, "a", No, true, false)),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005 \r\n\r\n",
             ("POST", "/", "/", None, 1, "a", Length(5), true, false),
@@ -320,21 +257,12 @@ fn bounds_are_exact() {
         bare.replace("X: ", &format!("X: {}", "a".repeat(len - bare.len())))
     };
     let len = LIMITS.head_bytes_max;
-    assert_eq!(
-        parse_cut(filled(len).as_bytes(), "exact").unwrap().map(|(_, len)| len),
-        Some(len)
-    );
+    assert_eq!(parse_cut(filled(len).as_bytes(), "exact").unwrap().map(|(_, len)| len), Some(len));
     assert_eq!(parse_cut(filled(len + 1).as_bytes(), "over").unwrap_err(), HeadTooLong);
-    let lines = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-        "X:\r\n".repeat(HEADER_LINES_MAX - 1)
-    );
+    let lines = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X:\r\n".repeat(HEADER_LINES_MAX - 1));
     let (head, _) = parse_cut(lines.as_bytes(), "lines").unwrap().unwrap();
     assert_eq!(head.headers().count(), HEADER_LINES_MAX);
-    let target = format!(
-        "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-        "a".repeat(LIMITS.target_bytes_max - 1)
-    );
+    let target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(LIMITS.target_bytes_max - 1));
     assert!(parse_cut(target.as_bytes(), "target").unwrap().is_some());
     let empty = format!("{}GET / HTTP/1.0\r\n\r\n", "\r\n".repeat(EMPTY_LINES_MAX));
     assert!(parse_cut(empty.as_bytes(), "empty lines").unwrap().is_some());

@@ -10,12 +10,7 @@ pub fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
         .find(|(known, _)| *known == name)
-        .map(|(_, value)| {
-            value
-                .strip_prefix('"')
-                .and_then(|value| value.strip_suffix('"'))
-                .unwrap_or(value)
-        })
+        .map(|(_, value)| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
 }
 
 /// Whether an Accept lists this media type by name with a weight above zero; a wildcard is no wish for it.
@@ -43,18 +38,12 @@ pub fn language<'l>(accept_language: Option<&[u8]>, offered: &[&'l str]) -> &'l 
             best = Some((weight, at, language));
         }
     }
-    best.map_or(offered.first().copied().unwrap_or_default(), |(_, _, language)| {
-        language
-    })
+    best.map_or(offered.first().copied().unwrap_or_default(), |(_, _, language)| language)
 }
 
 fn fits(range: &[u8], language: &str) -> bool {
     let language = language.as_bytes();
-    let (shorter, longer) = if range.len() < language.len() {
-        (range, language)
-    } else {
-        (language, range)
-    };
+    let (shorter, longer) = if range.len() < language.len() { (range, language) } else { (language, range) };
     let prefix = longer[..shorter.len()].eq_ignore_ascii_case(shorter);
     range == b"*" || (prefix && matches!(longer.get(shorter.len()), None | Some(b'-')))
 }
@@ -120,11 +109,7 @@ mod tests {
             (Some("a/b;c=\"d\\\\\", text/event-stream"), true),
         ];
         for (accept, expected) in rows {
-            assert_eq!(
-                prefers(accept.map(str::as_bytes), "text/event-stream"),
-                expected,
-                "{accept:?}"
-            );
+            assert_eq!(prefers(accept.map(str::as_bytes), "text/event-stream"), expected, "{accept:?}");
         }
     }
 
@@ -149,11 +134,7 @@ mod tests {
             (Some("zh;q=1.001"), "en"),
         ];
         for (accept, expected) in rows {
-            assert_eq!(
-                language(accept.map(str::as_bytes), &["en", "zh"]),
-                expected,
-                "{accept:?}"
-            );
+            assert_eq!(language(accept.map(str::as_bytes), &["en", "zh"]), expected, "{accept:?}");
         }
         assert_eq!(language(Some(b"zh"), &["en", "zh-TW"]), "zh-TW");
         assert_eq!(language(Some(b"zh-CN"), &["en", "zh-TW"]), "en");
@@ -163,19 +144,9 @@ mod tests {
     #[test]
     fn cookies() {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=\"2\"; a=3\r\ncookie: c=4=5;d\r\n\r\n";
-        let limits = HeadLimits {
-            head_bytes_max: 1000,
-            target_bytes_max: 100,
-            body_bytes_max: 0,
-        };
+        let limits = HeadLimits { head_bytes_max: 1000, target_bytes_max: 100, body_bytes_max: 0 };
         let (head, _) = parse(request, &limits).unwrap().unwrap();
-        for (name, expected) in [
-            ("a", Some("1")),
-            ("b", Some("2")),
-            ("c", Some("4=5")),
-            ("d", None),
-            ("A", None),
-        ] {
+        for (name, expected) in [("a", Some("1")), ("b", Some("2")), ("c", Some("4=5")), ("d", None), ("A", None)] {
             assert_eq!(cookie(&head, name), expected, "{name}");
         }
     }

@@ -8,11 +8,7 @@ use percent_encoding::percent_decode;
 /// (NUL too), escaped or not. An escaped slash is a slash then.
 pub fn decode_path(raw: &str) -> Option<Cow<'_, str>> {
     let text = decode(raw.as_bytes()).ok()?;
-    if text.chars().any(char::is_control) {
-        None
-    } else {
-        Some(text)
-    }
+    if text.chars().any(char::is_control) { None } else { Some(text) }
 }
 
 /// What is wrong with an encoded text.
@@ -25,10 +21,7 @@ pub(super) enum Undecodable {
 /// Decodes strictly: every `%` begins an escape, and the whole is UTF-8.
 pub(super) fn decode(raw: &[u8]) -> Result<Cow<'_, str>, Undecodable> {
     let escapes = memchr::memchr_iter(b'%', raw);
-    let is_escape = |at: usize| {
-        raw.get(at + 1..at + 3)
-            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
+    let is_escape = |at: usize| raw.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     // "%%41" has its second `%` where a digit must be, so every `%` can be looked at alone.
     if !escapes.into_iter().all(is_escape) {
         return Err(Undecodable::Escape);
@@ -66,9 +59,6 @@ mod tests {
         for (raw, expected) in rows {
             assert_eq!(decode_path(raw).as_deref(), expected, "{raw}");
         }
-        assert!(
-            matches!(decode_path("/plain"), Some(Cow::Borrowed(_))),
-            "what needs no decoding is not copied"
-        );
+        assert!(matches!(decode_path("/plain"), Some(Cow::Borrowed(_))), "what needs no decoding is not copied");
     }
 }

@@ -114,10 +114,7 @@ fn write_status_line(out: &mut Vec<u8>, status: u16, date: &str) {
 
 fn write_headers(out: &mut Vec<u8>, headers: &[(&str, &str)]) {
     for (name, value) in headers {
-        debug_assert!(
-            !name.eq_ignore_ascii_case("content-length"),
-            "the length is written by `write`"
-        );
+        debug_assert!(!name.eq_ignore_ascii_case("content-length"), "the length is written by `write`");
         write_header(out, name, value);
     }
     out.extend_from_slice(b"\r\n");
@@ -142,11 +139,7 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     fn framing(head_only: bool, keep_alive: bool, minor_version: u8) -> Framing {
-        Framing {
-            head_only,
-            keep_alive,
-            minor_version,
-        }
+        Framing { head_only, keep_alive, minor_version }
     }
 
     #[test]
@@ -154,13 +147,7 @@ mod tests {
         let json = &[("Content-Type", "application/json")][..];
         type Row<'a> = (u16, &'a [(&'a str, &'a str)], &'a str, Framing, &'a str);
         let rows: &[Row<'_>] = &[
-            (
-                200,
-                &[],
-                "hi",
-                framing(false, true, 1),
-                "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 2\r\n\r\nhi",
-            ),
+            (200, &[], "hi", framing(false, true, 1), "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 2\r\n\r\nhi"),
             (
                 200,
                 json,
@@ -220,16 +207,7 @@ mod tests {
         ];
         for (status, headers, body, framing, expected) in rows {
             let mut out = Vec::new();
-            write(
-                &mut out,
-                &Response {
-                    status: *status,
-                    headers,
-                    body: body.as_bytes(),
-                },
-                *framing,
-                "D",
-            );
+            write(&mut out, &Response { status: *status, headers, body: body.as_bytes() }, *framing, "D");
             assert_eq!(str::from_utf8(&out), Ok(*expected));
         }
         let mut out = Vec::new();
@@ -245,27 +223,13 @@ mod tests {
             let body: &[u8] = if matches!(status, 204 | 304) { b"" } else { b"body" };
             let headers = [("X-One", "1"), ("X-Two", "小")];
             let mut out = Vec::new();
-            write(
-                &mut out,
-                &Response {
-                    status,
-                    headers: &headers,
-                    body,
-                },
-                framing(false, true, 1),
-                DATE,
-            );
+            write(&mut out, &Response { status, headers: &headers, body }, framing(false, true, 1), DATE);
             let mut lines = [httparse::EMPTY_HEADER; 8];
             let mut read = httparse::Response::new(&mut lines);
             let len = read.parse(&out).unwrap().unwrap();
             assert_eq!((read.code, read.reason), (Some(status), Some(reason(status))));
             assert_eq!(&out[len..], body);
-            let value = |name: &str| {
-                read.headers
-                    .iter()
-                    .find(|header| header.name == name)
-                    .map(|header| header.value)
-            };
+            let value = |name: &str| read.headers.iter().find(|header| header.name == name).map(|header| header.value);
             assert_eq!(value("Date"), Some(DATE.as_bytes()));
             assert_eq!(value("X-Two"), Some("小".as_bytes()));
             assert_eq!(value("Content-Length"), (!body.is_empty()).then_some(&b"4"[..]));

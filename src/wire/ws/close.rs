@@ -71,9 +71,8 @@ mod tests {
 
     #[test]
     fn codes_that_may_be_sent() {
-        let allowed = [
-            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4008, 4999,
-        ];
+        let allowed =
+            [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4008, 4999];
         let refused = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535];
         for code in allowed {
             assert_eq!(parse(&code_and(code, b"")), Ok(Some((code, ""))), "{code}");
@@ -100,14 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_long_reasons_are_cut_between_characters() {
-        let reasons = [
-            String::new(),
-            "bye".into(),
-            "a".repeat(123),
-            "a".repeat(200),
-            "票".repeat(41),
-            "票".repeat(60),
-        ];
+        let reasons = [String::new(), "bye".into(), "a".repeat(123), "a".repeat(200), "票".repeat(41), "票".repeat(60)];
         for reason in reasons {
             let mut out = vec![];
             write_close(&mut out, TOO_SLOW, &reason);
@@ -116,11 +108,7 @@ mod tests {
             let (code, read) = parse(&out[2..]).unwrap().unwrap();
             assert_eq!(code, TOO_SLOW);
             assert!(reason.starts_with(read));
-            assert!(
-                read.len() == reason.len() || (121..=123).contains(&read.len()),
-                "{}",
-                read.len()
-            );
+            assert!(read.len() == reason.len() || (121..=123).contains(&read.len()), "{}", read.len());
         }
         let mut out = vec![];
         write_close_without_code(&mut out);

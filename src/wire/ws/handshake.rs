@@ -13,10 +13,8 @@ const KEY_CHARACTERS: usize = 24;
 /// The one version there is.
 const VERSION: &str = "13";
 /// Clients that write their key by hand do not always clear its last four bits; nothing depends on these.
-const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    general_purpose::PAD.with_decode_allow_trailing_bits(true),
-);
+const KEY_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, general_purpose::PAD.with_decode_allow_trailing_bits(true));
 
 /// A handshake that may be answered by a 101.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,10 +100,7 @@ pub fn write_response(out: &mut Vec<u8>, accept: &[u8; 28], extra: &[(&str, &str
     out.extend_from_slice(b"Sec-WebSocket-Accept: ");
     out.extend_from_slice(accept);
     for (name, value) in extra {
-        debug_assert!(
-            !name.contains(['\r', '\n', ':']) && !value.contains(['\r', '\n']),
-            "{name}: {value}"
-        );
+        debug_assert!(!name.contains(['\r', '\n', ':']) && !value.contains(['\r', '\n']), "{name}: {value}");
         for part in ["\r\n", name, ": ", value] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -123,9 +118,7 @@ fn values<'h>(
     headers: impl Iterator<Item = (&'h str, &'h [u8])>,
     name: &'static str,
 ) -> impl Iterator<Item = &'h [u8]> {
-    headers
-        .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    headers.filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// The value of the only line with this name. What is not ASCII is nothing that we know: empty.
@@ -140,16 +133,11 @@ fn only<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, name: &'static s
 
 /// The elements of a list (RFC 9110 section 5.6.1); empty ones do not count.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 fn has_token<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, name: &'static str, token: &str) -> bool {
-    values(headers, name)
-        .flat_map(elements)
-        .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    values(headers, name).flat_map(elements).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 fn is_key(key: &str) -> bool {
@@ -181,10 +169,7 @@ mod tests {
     fn accepted() {
         let rows: &[(&[Line], &[&str])] = &[
             (&[UPGRADE, CONNECTION, KEY, VERSION_13], &[]),
-            (
-                &[VERSION_13, KEY, ("X", ""), CONNECTION, UPGRADE, ("Y", "websocket")],
-                &[],
-            ),
+            (&[VERSION_13, KEY, ("X", ""), CONNECTION, UPGRADE, ("Y", "websocket")], &[]),
             (
                 &[
                     ("UPGRADE", "WebSocket"),
@@ -211,10 +196,7 @@ mod tests {
                     CONNECTION,
                     KEY,
                     VERSION_13,
-                    (
-                        "Sec-WebSocket-Extensions",
-                        "permessage-deflate; client_max_window_bits, x;;=,",
-                    ),
+                    ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits, x;;=,"),
                     ("Sec-WebSocket-Extensions", "\u{1}"),
                     ("Sec-WebSocket-Protocol", "vote, chat"),
                     ("Sec-WebSocket-Protocol", ",table,"),
@@ -230,82 +212,31 @@ mod tests {
         }
         // The last four bits of a key mean nothing.
         let key = "dGhlIHNhbXBsZSBub25jZR==";
-        assert_eq!(
-            get(&[UPGRADE, CONNECTION, VERSION_13, (KEY.0, key)]).unwrap().accept,
-            accept_key(key)
-        );
+        assert_eq!(get(&[UPGRADE, CONNECTION, VERSION_13, (KEY.0, key)]).unwrap().accept, accept_key(key));
     }
 
     #[test]
     fn refused() {
         let rows: &[(&[Line], u16, &str)] = &[
             (&[CONNECTION, KEY, VERSION_13], 400, "Upgrade must"),
-            (
-                &[("Upgrade", "websockets"), CONNECTION, KEY, VERSION_13],
-                400,
-                "Upgrade must",
-            ),
-            (
-                &[("Upgrade", "web socket"), CONNECTION, KEY, VERSION_13],
-                400,
-                "Upgrade must",
-            ),
+            (&[("Upgrade", "websockets"), CONNECTION, KEY, VERSION_13], 400, "Upgrade must"),
+            (&[("Upgrade", "web socket"), CONNECTION, KEY, VERSION_13], 400, "Upgrade must"),
             (&[("Upgrade", ""), CONNECTION, KEY, VERSION_13], 400, "Upgrade must"),
             (&[UPGRADE, KEY, VERSION_13], 400, "Connection must"),
-            (
-                &[UPGRADE, ("Connection", "keep-alive"), KEY, VERSION_13],
-                400,
-                "Connection must",
-            ),
-            (
-                &[UPGRADE, ("Connection", "upgrade keep-alive"), KEY, VERSION_13],
-                400,
-                "Connection must",
-            ),
+            (&[UPGRADE, ("Connection", "keep-alive"), KEY, VERSION_13], 400, "Connection must"),
+            (&[UPGRADE, ("Connection", "upgrade keep-alive"), KEY, VERSION_13], 400, "Connection must"),
             (&[UPGRADE, CONNECTION, VERSION_13], 400, "Key is missing"),
             (&[UPGRADE, CONNECTION, KEY, KEY, VERSION_13], 400, "Key more than once"),
             (&[UPGRADE, CONNECTION, (KEY.0, ""), VERSION_13], 400, "Key must"),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25j"), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZQ"), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZWU="), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZWVl"), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZS-ub25jZQ=="), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZQ==, x"), VERSION_13],
-                400,
-                "Key must",
-            ),
-            (
-                &[UPGRADE, CONNECTION, (KEY.0, "票票票票票票票票"), VERSION_13],
-                400,
-                "Key must",
-            ),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25j"), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZQ"), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZWU="), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZWVl"), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZS-ub25jZQ=="), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "dGhlIHNhbXBsZSBub25jZQ==, x"), VERSION_13], 400, "Key must"),
+            (&[UPGRADE, CONNECTION, (KEY.0, "票票票票票票票票"), VERSION_13], 400, "Key must"),
             (&[UPGRADE, CONNECTION, KEY], 400, "Version is missing"),
-            (
-                &[UPGRADE, CONNECTION, KEY, VERSION_13, VERSION_13],
-                400,
-                "Version more than once",
-            ),
+            (&[UPGRADE, CONNECTION, KEY, VERSION_13, VERSION_13], 400, "Version more than once"),
             (&[UPGRADE, CONNECTION, KEY, (VERSION_13.0, "8")], 426, "must be 13"),
             (&[UPGRADE, CONNECTION, KEY, (VERSION_13.0, "14")], 426, "must be 13"),
             (&[UPGRADE, CONNECTION, KEY, (VERSION_13.0, "013")], 426, "must be 13"),
@@ -343,10 +274,7 @@ mod tests {
             ("Sec-WebSocket-Protocol", b"\xff, chat"),
             ("Sec-WebSocket-Extensions", b"\xff"),
         ];
-        assert_eq!(
-            check("GET", 1, false, lines.into_iter()).unwrap().protocols.as_slice(),
-            ["chat"]
-        );
+        assert_eq!(check("GET", 1, false, lines.into_iter()).unwrap().protocols.as_slice(), ["chat"]);
         let mut key = lines;
         key[2].1 = b"\xff";
         assert_eq!(check("GET", 1, false, key.into_iter()).unwrap_err().status, 400);
@@ -361,10 +289,7 @@ mod tests {
         for i in 0..100u8 {
             let key = general_purpose::STANDARD.encode([i.wrapping_mul(37); KEY_BYTES]);
             assert!(is_key(&key));
-            assert_eq!(
-                accept_key(&key),
-                tungstenite::handshake::derive_accept_key(key.as_bytes()).as_bytes()
-            );
+            assert_eq!(accept_key(&key), tungstenite::handshake::derive_accept_key(key.as_bytes()).as_bytes());
         }
     }
 
@@ -376,11 +301,7 @@ mod tests {
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), format!("before{head}\r\n"));
         let mut out = vec![];
-        write_response(
-            &mut out,
-            ACCEPT,
-            &[("Server", "tallycast"), ("Sec-WebSocket-Protocol", "vote")],
-        );
+        write_response(&mut out, ACCEPT, &[("Server", "tallycast"), ("Sec-WebSocket-Protocol", "vote")]);
         let extra = "Server: tallycast\r\nSec-WebSocket-Protocol: vote\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), format!("{head}{extra}"));
     }

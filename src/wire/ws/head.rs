@@ -74,10 +74,7 @@ pub fn write_masked(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload: &[u8]
 }
 
 fn put_head(out: &mut Vec<u8>, opcode: Opcode, fin: bool, len: usize, mask: Option<[u8; 4]>) {
-    debug_assert!(
-        !opcode.is_control() || (fin && len <= CONTROL_BYTES_MAX),
-        "{opcode:?} of {len} bytes"
-    );
+    debug_assert!(!opcode.is_control() || (fin && len <= CONTROL_BYTES_MAX), "{opcode:?} of {len} bytes");
     let first = opcode as u8 | if fin { FIN } else { 0 };
     let masked = if mask.is_some() { MASKED } else { 0 };
     if len <= CONTROL_BYTES_MAX {
@@ -149,13 +146,7 @@ pub(super) fn read_head(bytes: &[u8], sender: Sender) -> Result<Option<Head>, Vi
         },
     };
     let head_bytes = bytes.len() - rest.len();
-    Ok(Some(Head {
-        fin,
-        opcode,
-        payload_bytes,
-        mask,
-        head_bytes,
-    }))
+    Ok(Some(Head { fin, opcode, payload_bytes, mask, head_bytes }))
 }
 
 fn read_length(mark: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
@@ -196,10 +187,7 @@ mod tests {
             (65_535, &[0x82, 126, 0xff, 0xff]),
             (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
             (32 << 20, &[0x82, 127, 0, 0, 0, 0, 2, 0, 0, 0]),
-            (
-                i64::MAX as usize,
-                &[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            ),
+            (i64::MAX as usize, &[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         ];
         for &(len, wire) in rows {
             let mut out = vec![];
@@ -221,19 +209,10 @@ mod tests {
         for cut in 0..wire.len() {
             assert_eq!(read_head(&wire[..cut], sender), Ok(None), "{wire:x?} cut at {cut}");
         }
-        let expected = Head {
-            fin: true,
-            opcode: Opcode::Binary,
-            payload_bytes: len as u64,
-            mask,
-            head_bytes: wire.len(),
-        };
+        let expected =
+            Head { fin: true, opcode: Opcode::Binary, payload_bytes: len as u64, mask, head_bytes: wire.len() };
         assert_eq!(read_head(wire, sender), Ok(Some(expected)));
-        assert_eq!(
-            read_head(&[wire, &[0xff; 20]].concat(), sender),
-            Ok(Some(expected)),
-            "payload is left alone"
-        );
+        assert_eq!(read_head(&[wire, &[0xff; 20]].concat(), sender), Ok(Some(expected)), "payload is left alone");
     }
 
     #[test]
@@ -273,11 +252,7 @@ mod tests {
                     254.. if opcode >= 8 => Some(Violation::LongControl),
                     128.. => None,
                 });
-                assert_eq!(
-                    read_head(&[first, second], Sender::Client).err(),
-                    by_second,
-                    "{first:#x} {second:#x}"
-                );
+                assert_eq!(read_head(&[first, second], Sender::Client).err(), by_second, "{first:#x} {second:#x}");
             }
         }
         assert_eq!(read_head(&[0x81, 0x80], Sender::Server), Err(Violation::Masked));
@@ -287,22 +262,12 @@ mod tests {
     fn lengths_that_may_not_be() {
         for len in 0..=125u16 {
             let [high, low] = len.to_be_bytes();
-            assert_eq!(
-                read_head(&[0x82, 0xfe, high, low], Sender::Client),
-                Err(Violation::LengthNotMinimal)
-            );
+            assert_eq!(read_head(&[0x82, 0xfe, high, low], Sender::Client), Err(Violation::LengthNotMinimal));
         }
         for len in [0u64, 125, 126, 65_535] {
             let wire = [&[0x82, 0xff], &len.to_be_bytes()[..]].concat();
-            assert_eq!(
-                read_head(&wire, Sender::Client),
-                Err(Violation::LengthNotMinimal),
-                "{len}"
-            );
+            assert_eq!(read_head(&wire, Sender::Client), Err(Violation::LengthNotMinimal), "{len}");
         }
-        assert_eq!(
-            read_head(&[0x82, 0xff, 0x80], Sender::Client),
-            Err(Violation::LengthTopBit)
-        );
+        assert_eq!(read_head(&[0x82, 0xff, 0x80], Sender::Client), Err(Violation::LengthTopBit));
     }
 }

@@ -22,10 +22,7 @@ pub struct MessageLimits {
 
 impl From<&Limits> for MessageLimits {
     fn from(limits: &Limits) -> MessageLimits {
-        MessageLimits {
-            message_bytes_max: limits.message_bytes_max,
-            fragments_max: limits.fragments_max,
-        }
+        MessageLimits { message_bytes_max: limits.message_bytes_max, fragments_max: limits.fragments_max }
     }
 }
 
@@ -124,12 +121,7 @@ impl Reader {
     }
 
     const fn of(sender: Sender) -> Reader {
-        Reader {
-            partial: None,
-            head: [0; HEAD_BYTES_MAX],
-            head_len: 0,
-            sender,
-        }
+        Reader { partial: None, head: [0; HEAD_BYTES_MAX], head_len: 0, sender }
     }
 
     /// Reads on: how many bytes of `input` were taken, and the next piece. `None` means that all of the input was taken
@@ -172,10 +164,7 @@ impl Reader {
                 return Ok((taken, None));
             };
             if let Some((end, kind)) = self.begin(&head, &mut input[taken..], limits)? {
-                let place = Place::Input {
-                    start: taken,
-                    end: taken + end,
-                };
+                let place = Place::Input { start: taken, end: taken + end };
                 return Ok((taken + end, Some(Found { kind, place })));
             }
         }
@@ -271,13 +260,8 @@ impl Reader {
             }
             return Ok(Some((len, kind)));
         }
-        self.partial.get_or_insert_default().frame = Some(Frame {
-            kind,
-            fin: head.fin,
-            mask: head.mask,
-            len,
-            left: len,
-        });
+        self.partial.get_or_insert_default().frame =
+            Some(Frame { kind, fin: head.fin, mask: head.mask, len, left: len });
         Ok(None)
     }
 }
@@ -336,10 +320,7 @@ impl Partial {
         }
         self.open = None;
         self.utf8.finish().map_err(|_| Violation::BadUtf8)?;
-        Ok(Some(Found {
-            kind: frame.kind,
-            place: Place::Message,
-        }))
+        Ok(Some(Found { kind: frame.kind, place: Place::Message }))
     }
 
     /// Room for what arrived: doubling, but not beyond the message's end if it is known. So at most about twice what was
@@ -358,10 +339,7 @@ impl Partial {
         let start = frame.len - frame.left - arrived.len();
         self.control[start..start + arrived.len()].copy_from_slice(arrived);
         self.control_len = frame.len as u8;
-        (frame.left == 0).then_some(Found {
-            kind: frame.kind,
-            place: Place::Control,
-        })
+        (frame.left == 0).then_some(Found { kind: frame.kind, place: Place::Control })
     }
 }
 

@@ -12,10 +12,7 @@ use super::head::{Opcode, write_masked};
 pub(crate) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Limits that random frames do not reach.
-pub(crate) const ROOMY: MessageLimits = MessageLimits {
-    message_bytes_max: 1 << 20,
-    fragments_max: 1 << 20,
-};
+pub(crate) const ROOMY: MessageLimits = MessageLimits { message_bytes_max: 1 << 20, fragments_max: 1 << 20 };
 
 /// A client's frame: its first byte as it is, a minimal length, masked. Written without the writer under test.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -80,24 +77,12 @@ pub(crate) fn against_tungstenite(ours: impl Fn(&[u8]) -> (Vec<String>, bool)) {
         pieces += expected.0.len();
         violations += usize::from(expected.1);
     }
-    assert!(
-        pieces > 3000 && violations > 300 && violations < 2700,
-        "{pieces} pieces, {violations} violations"
-    );
+    assert!(pieces > 3000 && violations > 300 && violations < 2700, "{pieces} pieces, {violations} violations");
 }
 
 /// Up to 12 whole frames, mostly right: the last is final, so that no unfinished message is judged early.
 fn random_frames(random: &mut Random) -> Vec<u8> {
-    let texts: [&[u8]; 8] = [
-        b"",
-        b"1",
-        "票".as_bytes(),
-        b"\xe7\xa5",
-        b"\xa8",
-        b"vote for me",
-        b"\xf0\x9f",
-        b"\xff",
-    ];
+    let texts: [&[u8]; 8] = [b"", b"1", "票".as_bytes(), b"\xe7\xa5", b"\xa8", b"vote for me", b"\xf0\x9f", b"\xff"];
     let mut wire = vec![];
     let mut open = false;
     for _ in 0..=random.below(12) {

@@ -14,10 +14,7 @@ pub struct Utf8 {
 impl Utf8 {
     /// At the beginning of a text.
     pub const fn new() -> Utf8 {
-        Utf8 {
-            carried: [0; 3],
-            carried_len: 0,
-        }
+        Utf8 { carried: [0; 3], carried_len: 0 }
     }
 
     /// Takes the next piece. After an error the text is lost, whatever follows.

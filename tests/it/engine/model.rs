@@ -50,11 +50,7 @@ impl Life {
         };
         let missed = self.publications.iter().copied();
         let missed: Vec<_> = missed.filter(|(_, last)| *last > since.revision).collect();
-        if missed.len() <= kept.len() {
-            missed
-        } else {
-            kept.to_vec()
-        }
+        if missed.len() <= kept.len() { missed } else { kept.to_vec() }
     }
 }
 

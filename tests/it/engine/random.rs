@@ -39,10 +39,7 @@ pub(super) fn run<E: Engine>() {
         }
         checked += world.checked;
     }
-    assert!(
-        checked > SEEDS * STEPS as u64,
-        "only {checked} publications were checked"
-    );
+    assert!(checked > SEEDS * STEPS as u64, "only {checked} publications were checked");
 }
 
 /// A channel now.
@@ -55,18 +52,8 @@ struct Present {
 }
 
 enum Expected {
-    Accepted {
-        life: usize,
-        revision: u64,
-    },
-    Attached {
-        life: usize,
-        revision: u64,
-        publications: usize,
-        since: Option<Position>,
-        detached: u32,
-        listeners: u32,
-    },
+    Accepted { life: usize, revision: u64 },
+    Attached { life: usize, revision: u64, publications: usize, since: Option<Position>, detached: u32, listeners: u32 },
     Refused(&'static str),
 }
 
@@ -150,12 +137,7 @@ impl<E: Engine> World<E> {
             let (mirror, present) = (&self.mirrors[&(core, channel)], &self.present[&channel]);
             assert_eq!(mirror.at.revision, self.lives[present.life].revision());
             assert_eq!(Some(mirror.at.epoch), self.lives[present.life].epoch);
-            assert_eq!(
-                mirror.told,
-                present.listeners.values().sum::<u32>(),
-                "listeners of {}",
-                CHANNELS[channel].0
-            );
+            assert_eq!(mirror.told, present.listeners.values().sum::<u32>(), "listeners of {}", CHANNELS[channel].0);
         }
     }
 
@@ -167,10 +149,7 @@ impl<E: Engine> World<E> {
             !goes
         });
         let (mail, next) = self.engine.advance(now);
-        assert!(
-            next.is_none_or(|next| next > now),
-            "calling again at once brings nothing"
-        );
+        assert!(next.is_none_or(|next| next > now), "calling again at once brings nothing");
         self.read(mail);
     }
 
@@ -194,14 +173,8 @@ impl<E: Engine> World<E> {
 
     fn send(&mut self) {
         let core = self.random.random_range(0..CORES);
-        let ops = (0..self.random.random_range(1..12))
-            .map(|_| self.some_op(core))
-            .collect::<Vec<_>>();
-        let batch = Batch {
-            core: CoreId(core),
-            number: self.sent[usize::from(core)].len() as u64 + 1,
-            ops,
-        };
+        let ops = (0..self.random.random_range(1..12)).map(|_| self.some_op(core)).collect::<Vec<_>>();
+        let batch = Batch { core: CoreId(core), number: self.sent[usize::from(core)].len() as u64 + 1, ops };
         for op in &batch.ops {
             self.model(core, op);
         }
@@ -212,10 +185,7 @@ impl<E: Engine> World<E> {
         let mail = self.engine.batch(batch, self.now);
         self.read(mail);
         let waits = |(_, channel, _): &(u16, usize, Expected)| is_durable(*channel);
-        assert!(
-            self.expected.values().all(waits),
-            "what is not durable is answered at once"
-        );
+        assert!(self.expected.values().all(waits), "what is not durable is answered at once");
     }
 
     fn send_again(&mut self) {
@@ -232,33 +202,20 @@ impl<E: Engine> World<E> {
         let (name, class) = CHANNELS[channel];
         self.ticket += 1;
         let act = match self.random.random_range(0..20) {
-            0..9 if is_tally(channel) => Act::Cast {
-                choice: OPTIONS[self.random.random_range(0..3)].into(),
-            },
-            0..9 => Act::Append {
-                body: Body::Text(format!("{}", self.ticket).into()),
-            },
+            0..9 if is_tally(channel) => Act::Cast { choice: OPTIONS[self.random.random_range(0..3)].into() },
+            0..9 => Act::Append { body: Body::Text(format!("{}", self.ticket).into()) },
             9 => Act::Cast { choice: "?".into() },
-            10 if is_tally(channel) => Act::Append {
-                body: Body::Text("?".into()),
-            },
-            10..14 => Act::Attach {
-                since: self.some_position(core, channel),
-            },
+            10 if is_tally(channel) => Act::Append { body: Body::Text("?".into()) },
+            10..14 => Act::Attach { since: self.some_position(core, channel) },
             14..16 => Act::Detach,
             #[cfg(feature = "faults")]
             16 => Act::Panic,
-            _ => Act::Listeners {
-                count: self.random.random_range(0..3),
-            },
+            _ => Act::Listeners { count: self.random.random_range(0..3) },
         };
         Op {
             channel: name.into(),
             class,
-            ticket: Ticket {
-                asker: self.askers[self.random.random_range(0..self.askers.len())],
-                number: self.ticket,
-            },
+            ticket: Ticket { asker: self.askers[self.random.random_range(0..self.askers.len())], number: self.ticket },
             act,
         }
     }
@@ -303,18 +260,9 @@ impl<E: Engine> World<E> {
             if CHANNELS[channel].1 == ROOM && rooms == ROOMS_MAX {
                 return answered.then_some(Expected::Refused("full"));
             }
-            self.lives.push(Life {
-                channel,
-                ..Life::default()
-            });
+            self.lives.push(Life { channel, ..Life::default() });
             let life = self.lives.len() - 1;
-            self.present.insert(
-                channel,
-                Present {
-                    life,
-                    ..Present::default()
-                },
-            );
+            self.present.insert(channel, Present { life, ..Present::default() });
         }
         let present = self.present.get_mut(&channel)?;
         present.used = self.now;
@@ -403,11 +351,7 @@ impl<E: Engine> World<E> {
             panic!("an answer where a refusal was expected: {outcome:?}");
         };
         assert_ne!(at.epoch.0, 0);
-        assert_eq!(
-            *self.lives[life].epoch.get_or_insert(at.epoch),
-            at.epoch,
-            "a life has one epoch"
-        );
+        assert_eq!(*self.lives[life].epoch.get_or_insert(at.epoch), at.epoch, "a life has one epoch");
         assert_eq!(self.life(at.epoch), life, "an epoch has one life");
     }
 
@@ -423,11 +367,7 @@ impl<E: Engine> World<E> {
             return; // It has detached meanwhile.
         };
         assert_eq!(mirror.at.epoch, publication.epoch);
-        assert_eq!(
-            publication.first,
-            mirror.at.revision + 1,
-            "none missed, doubled or out of order"
-        );
+        assert_eq!(publication.first, mirror.at.revision + 1, "none missed, doubled or out of order");
         (mirror.at, mirror.first) = (publication.at(), publication.first);
         self.checked += 1;
     }
@@ -438,10 +378,7 @@ impl<E: Engine> World<E> {
         assert_eq!(&*publication.channel, CHANNELS[life.channel].0);
         let (first, last) = (publication.first, publication.last);
         assert!(life.publications.contains(&(first, last)), "{first}-{last}");
-        assert!(
-            !is_durable(life.channel) || last <= life.saved,
-            "a number shown is a number saved"
-        );
+        assert!(!is_durable(life.channel) || last <= life.saved, "a number shown is a number saved");
         let changes = &life.changes[first as usize - 1..last as usize];
         match &publication.change {
             Change::Message(body) => assert_eq!([String::from_utf8_lossy(body.bytes())], *changes),
@@ -469,28 +406,14 @@ impl<E: Engine> World<E> {
             (Expected::Refused(code), Err(refusal)) => assert_eq!(refusal.code(), code),
             (Expected::Accepted { life, revision }, Ok(Answer::Accepted(at))) => {
                 assert_eq!((Some(at.epoch), at.revision), (self.lives[life].epoch, revision));
-                assert!(
-                    !is_durable(channel) || revision <= self.lives[life].saved,
-                    "a number shown is a number saved"
-                );
-                if let Some(mirror) = self
-                    .mirrors
-                    .get(&(core, channel))
-                    .filter(|mirror| mirror.at.epoch == at.epoch)
-                {
+                assert!(!is_durable(channel) || revision <= self.lives[life].saved, "a number shown is a number saved");
+                if let Some(mirror) = self.mirrors.get(&(core, channel)).filter(|mirror| mirror.at.epoch == at.epoch) {
                     assert!(mirror.at.revision >= revision, "behind the publication that covers it");
                     assert!(mirror.first <= revision, "before the next one");
                 }
             }
             (
-                Expected::Attached {
-                    life,
-                    revision,
-                    publications,
-                    since,
-                    detached,
-                    listeners,
-                },
+                Expected::Attached { life, revision, publications, since, detached, listeners },
                 Ok(Answer::Attached(attached)),
             ) => {
                 assert_eq!((attached.at.revision, attached.listeners), (revision, listeners));
@@ -508,10 +431,7 @@ impl<E: Engine> World<E> {
         let life_index = life;
         let life = &self.lives[life];
         let revision = attached.at.revision;
-        assert!(
-            !is_durable(life.channel) || revision <= life.saved,
-            "a number shown is a number saved"
-        );
+        assert!(!is_durable(life.channel) || revision <= life.saved, "a number shown is a number saved");
         match &attached.state {
             State::Log => assert!(!is_tally(life.channel)),
             State::Tally { counts, .. } => check_counts(life, counts, revision),
@@ -524,11 +444,7 @@ impl<E: Engine> World<E> {
             publications: life.publications[..publications].to_vec(),
             ..Life::default()
         };
-        let recent: Vec<_> = attached
-            .recent
-            .iter()
-            .map(|recent| (recent.first, recent.last))
-            .collect();
+        let recent: Vec<_> = attached.recent.iter().map(|recent| (recent.first, recent.last)).collect();
         assert_eq!(recent, then.recent(since), "since {since:?}");
         for publication in &attached.recent {
             self.check(life_index, publication);
@@ -536,11 +452,7 @@ impl<E: Engine> World<E> {
     }
 
     fn attach(&mut self, core: u16, channel: usize, attached: &Attached) {
-        let mirror = Mirror {
-            at: attached.at,
-            first: attached.at.revision,
-            told: attached.listeners,
-        };
+        let mirror = Mirror { at: attached.at, first: attached.at.revision, told: attached.listeners };
         if let Some(before) = self.mirrors.insert((core, channel), mirror) {
             assert_eq!(before.at, attached.at, "who is attached has missed nothing");
         }

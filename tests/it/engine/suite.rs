@@ -73,18 +73,11 @@ impl<E: Engine> Bench<E> {
             Op {
                 channel: (*channel).into(),
                 class: *class,
-                ticket: Ticket {
-                    asker: self.asker,
-                    number: self.tickets,
-                },
+                ticket: Ticket { asker: self.asker, number: self.tickets },
                 act: act.clone(),
             }
         });
-        Batch {
-            core: CoreId(core),
-            number: self.batches[usize::from(core)],
-            ops: ops.collect(),
-        }
+        Batch { core: CoreId(core), number: self.batches[usize::from(core)], ops: ops.collect() }
     }
 
     fn send(&mut self, core: u16, ops: &[(&str, ClassId, Act)]) -> Vec<String> {
@@ -105,9 +98,7 @@ impl<E: Engine> Bench<E> {
     }
 
     fn lines(&mut self, mail: Mail) -> Vec<String> {
-        mail.iter()
-            .map(|(core, mail)| format!("{} {}", core.0, self.line(mail)))
-            .collect()
+        mail.iter().map(|(core, mail)| format!("{} {}", core.0, self.line(mail))).collect()
     }
 
     fn line(&mut self, mail: &EngineMail) -> String {
@@ -156,10 +147,7 @@ impl<E: Engine> Bench<E> {
     }
 
     fn at(&self, revision: u64) -> Option<Position> {
-        Some(Position {
-            epoch: tallycast::engine::Epoch(self.epoch),
-            revision,
-        })
+        Some(Position { epoch: tallycast::engine::Epoch(self.epoch), revision })
     }
 }
 
@@ -167,9 +155,7 @@ fn cast(choice: &str) -> Act {
     Act::Cast { choice: choice.into() }
 }
 fn say(text: &str) -> Act {
-    Act::Append {
-        body: Body::Text(text.into()),
-    }
+    Act::Append { body: Body::Text(text.into()) }
 }
 fn attach(since: Option<Position>) -> Act {
     Act::Attach { since }
@@ -182,17 +168,9 @@ const NEW: Act = Act::Attach { since: None };
 
 pub(super) fn a_publication_comes_before_the_outcome_and_votes_are_merged<E: Engine>() {
     let mut bench: Bench<E> = Bench::new(9);
-    assert_eq!(
-        bench.send(0, &[("p", POLL, NEW)]),
-        ["0 #1 p attached 0 [0, 0, 0], 0 listen, recent"]
-    );
+    assert_eq!(bench.send(0, &[("p", POLL, NEW)]), ["0 #1 p attached 0 [0, 0, 0], 0 listen, recent"]);
     bench.send(1, &[("p", POLL, NEW), ("l", LOG, NEW)]);
-    let ops = [
-        ("p", POLL, cast("明")),
-        ("p", POLL, cast("a")),
-        ("l", LOG, say("你好")),
-        ("p", POLL, cast("明")),
-    ];
+    let ops = [("p", POLL, cast("明")), ("p", POLL, cast("a")), ("l", LOG, say("你好")), ("p", POLL, cast("明"))];
     // From a core that is attached, and from one that is not.
     assert_eq!(
         bench.send(0, &ops),
@@ -230,12 +208,7 @@ pub(super) fn answers_stand_between_the_publications_they_belong_to<E: Engine>()
 pub(super) fn an_attach_in_a_batch_sees_what_was_before_it<E: Engine>() {
     let mut bench: Bench<E> = Bench::new(9);
     bench.send(1, &[("p", POLL, NEW)]);
-    let ops = [
-        ("p", POLL, cast("a")),
-        ("p", POLL, NEW),
-        ("p", POLL, cast("b")),
-        ("p", POLL, NEW),
-    ];
+    let ops = [("p", POLL, cast("a")), ("p", POLL, NEW), ("p", POLL, cast("b")), ("p", POLL, NEW)];
     assert_eq!(
         bench.send(0, &ops),
         [
@@ -257,11 +230,7 @@ pub(super) fn who_detached_gets_nothing_more<E: Engine>() {
     assert_eq!(bench.send(0, &ops).len(), 4);
     let lines = ["1 p 2-2: b=1 [1, 1, 0]", "0 #5 p accepted 2"];
     assert_eq!(bench.send(0, &[("p", POLL, cast("b"))]), lines);
-    assert!(
-        bench
-            .send(0, &[("p", POLL, Act::Detach), ("no", POLL, Act::Detach)])
-            .is_empty()
-    );
+    assert!(bench.send(0, &[("p", POLL, Act::Detach), ("no", POLL, Act::Detach)]).is_empty());
 }
 
 pub(super) fn resuming_brings_what_was_missed_or_all_there_is<E: Engine>() {
@@ -269,10 +238,7 @@ pub(super) fn resuming_brings_what_was_missed_or_all_there_is<E: Engine>() {
     for _ in 0..5 {
         bench.send(0, &[("p", POLL, cast("a")), ("p", POLL, cast("a"))]);
     }
-    let elsewhere = Some(Position {
-        epoch: tallycast::engine::Epoch(!bench.epoch),
-        revision: 10,
-    });
+    let elsewhere = Some(Position { epoch: tallycast::engine::Epoch(!bench.epoch), revision: 10 });
     // Three publications are kept: 5-6, 7-8, 9-10.
     let rows = [
         (None, " 5-6 7-8 9-10"),
@@ -298,15 +264,7 @@ pub(super) fn a_batch_that_comes_twice_counts_once<E: Engine>() {
     let old = bench.make(0, &[("p", POLL, cast("a")), ("l", LOG, say("x"))]);
     let new = bench.make(0, &[("p", POLL, cast("b"))]);
     let other = bench.make(1, &[("p", POLL, cast("a"))]);
-    let rows = [
-        (&old, 2),
-        (&old, 0),
-        (&new, 1),
-        (&old, 0),
-        (&new, 0),
-        (&other, 1),
-        (&other, 0),
-    ];
+    let rows = [(&old, 2), (&old, 0), (&new, 1), (&old, 0), (&new, 0), (&other, 1), (&other, 0)];
     for (row, (batch, pieces)) in rows.into_iter().enumerate() {
         let mail = bench.engine.batch(batch.clone(), bench.now);
         assert_eq!(mail.len(), pieces, "row {row}");
@@ -325,18 +283,8 @@ pub(super) fn what_is_durable_waits_and_the_rest_does_not<E: Engine>() {
     assert_eq!(bench.send(1, &[("s", SAVED, cast("b"))]), [""; 0]);
     // No change, but it shows one that is not saved yet.
     assert_eq!(bench.send(2, &[("s", SAVED, NEW)]), [""; 0]);
-    assert_eq!(
-        bench.save(),
-        [
-            "0 s 1-1: a=1 [1, 0, 0]",
-            "0 #2 s accepted 1",
-            "0 #4 s unknown_option: a, b, 明"
-        ]
-    );
-    assert_eq!(
-        bench.save(),
-        ["1 #5 s attached 1 [1, 0, 0], 0 listen, recent 1-1", "1 #6 t accepted 1"]
-    );
+    assert_eq!(bench.save(), ["0 s 1-1: a=1 [1, 0, 0]", "0 #2 s accepted 1", "0 #4 s unknown_option: a, b, 明"]);
+    assert_eq!(bench.save(), ["1 #5 s attached 1 [1, 0, 0], 0 listen, recent 1-1", "1 #6 t accepted 1"]);
     assert_eq!(
         bench.save(),
         [
@@ -388,25 +336,10 @@ pub(super) fn refusals<E: Engine>() {
     let rows = [
         ("p", POLL, cast("c"), "unknown_option: a, b, 明"),
         ("p", POLL, cast(""), "unknown_option: a, b, 明"),
-        (
-            "p",
-            POLL,
-            say("a"),
-            "wrong_type: a message that fits the channel's kind",
-        ),
-        (
-            "l",
-            LOG,
-            cast("a"),
-            "wrong_type: a message that fits the channel's kind",
-        ),
+        ("p", POLL, say("a"), "wrong_type: a message that fits the channel's kind"),
+        ("l", LOG, cast("a"), "wrong_type: a message that fits the channel's kind"),
         ("e", ECHO, NEW, "wrong_type: a message that fits the channel's kind"),
-        (
-            "?",
-            ClassId(999),
-            NEW,
-            "wrong_type: a message that fits the channel's kind",
-        ),
+        ("?", ClassId(999), NEW, "wrong_type: a message that fits the channel's kind"),
         ("room/2", ROOM, NEW, "full: limits.channels_max"),
         ("room/2", ROOM, cast("a"), "full: limits.channels_max"),
     ];
@@ -414,18 +347,11 @@ pub(super) fn refusals<E: Engine>() {
         let lines = bench.send(0, &[(channel, class, act)]);
         assert_eq!(lines, [format!("0 #{} {channel} {refusal}", bench.tickets)]);
     }
-    let silent = [
-        ("room/2", ROOM, listeners(1)),
-        ("e", ECHO, listeners(1)),
-        ("e", ECHO, Act::Detach),
-    ];
+    let silent = [("room/2", ROOM, listeners(1)), ("e", ECHO, listeners(1)), ("e", ECHO, Act::Detach)];
     assert!(bench.send(0, &silent).is_empty());
     // Nothing was counted, and what was refused is no change.
     let lines = bench.send(0, &[("p", POLL, NEW)]);
-    assert!(
-        lines[0].ends_with("p attached 0 [0, 0, 0], 0 listen, recent"),
-        "{lines:?}"
-    );
+    assert!(lines[0].ends_with("p attached 0 [0, 0, 0], 0 listen, recent"), "{lines:?}");
 }
 
 pub(super) fn listeners_are_told_at_once_then_paced<E: Engine>() {
@@ -448,16 +374,10 @@ pub(super) fn listeners_are_told_at_once_then_paced<E: Engine>() {
     // After a pause, at once; the last of a batch counts; a core takes its listeners with it.
     bench.wait(1000);
     let ops = [("p", POLL, listeners(3)), ("p", POLL, listeners(2))];
-    assert_eq!(
-        bench.send(0, &ops),
-        ["0 p listeners 9", "1 p listeners 9", "2 p listeners 9"]
-    );
+    assert_eq!(bench.send(0, &ops), ["0 p listeners 9", "1 p listeners 9", "2 p listeners 9"]);
     bench.wait(1000);
     assert!(told(&mut bench, 0, 2).is_empty());
-    assert_eq!(
-        bench.send(1, &[("p", POLL, Act::Detach)]),
-        ["0 p listeners 2", "2 p listeners 2"]
-    );
+    assert_eq!(bench.send(1, &[("p", POLL, Act::Detach)]), ["0 p listeners 2", "2 p listeners 2"]);
     assert_eq!(bench.wait(1000), [""; 0]);
 }
 
@@ -472,9 +392,7 @@ pub(super) fn listeners_of_durable_channels_keep_their_order<E: Engine>() {
     lines.extend(bench.wait(400));
     // Whatever was told when: each core ends with the last number.
     for core in ["0 ", "1 "] {
-        let last = lines
-            .iter()
-            .rfind(|line| line.starts_with(core) && line.contains("listen"));
+        let last = lines.iter().rfind(|line| line.starts_with(core) && line.contains("listen"));
         let last = last.expect("each core was told");
         assert!(last.ends_with("listeners 2") || last.contains(" 2 listen"), "{lines:?}");
     }
@@ -502,15 +420,9 @@ pub(super) fn idle_channels_go_and_begin_anew<E: Engine>() {
     // There is room for another now, and the old one begins anew when that is gone.
     assert!(bench.send(0, &[("room/2", ROOM, cast("a"))])[0].ends_with("room/2 accepted 1"));
     bench.wait(10_000);
-    let since = Some(Position {
-        epoch: tallycast::engine::Epoch(first),
-        revision: 2,
-    });
+    let since = Some(Position { epoch: tallycast::engine::Epoch(first), revision: 2 });
     let lines = bench.send(0, &[("room/1", ROOM, attach(since))]);
-    assert!(
-        lines[0].ends_with("room/1 attached 0 [0, 0, 0], 0 listen, recent"),
-        "{lines:?}"
-    );
+    assert!(lines[0].ends_with("room/1 attached 0 [0, 0, 0], 0 listen, recent"), "{lines:?}");
     assert_ne!(bench.epoch, first);
     // Channels with their own name stay.
     bench.send(0, &[("p", POLL, cast("a"))]);
@@ -523,11 +435,7 @@ pub(super) fn idle_channels_go_and_begin_anew<E: Engine>() {
 pub(super) fn channels_that_come_and_go_are_bounded<E: Engine>() {
     let mut bench: Bench<E> = Bench::new(2);
     for round in 0..3 {
-        for (name, line) in [
-            ("room/1", "accepted 1"),
-            ("room/2", "accepted 1"),
-            ("room/3", "limits.channels_max"),
-        ] {
+        for (name, line) in [("room/1", "accepted 1"), ("room/2", "accepted 1"), ("room/3", "limits.channels_max")] {
             let lines = bench.send(0, &[(name, ROOM, cast("a")), ("p", POLL, cast("a"))]);
             assert!(lines[0].ends_with(line), "round {round}: {lines:?}");
             assert!(lines[1].contains("p accepted"));

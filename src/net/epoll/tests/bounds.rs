@@ -12,10 +12,7 @@ fn many_connections_are_served_in_bounded_turns() {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(bench.address).unwrap()).collect();
     while bench.sink.accepted.len() < CLIENTS {
         let before = bench.sink.accepted.len();
-        bench
-            .driver
-            .turn(Some(Duration::from_secs(60)), &mut bench.sink)
-            .unwrap();
+        bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
         let now = bench.sink.accepted.len();
         assert!(now > before && now - before <= TURN_ACCEPTS_MAX);
     }
@@ -27,10 +24,7 @@ fn many_connections_are_served_in_bounded_turns() {
     }
     while bench.sink.reads.len() < CLIENTS {
         let before = bench.sink.reads.len();
-        bench
-            .driver
-            .turn(Some(Duration::from_secs(60)), &mut bench.sink)
-            .unwrap();
+        bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
         let now = bench.sink.reads.len();
         assert!(now > before && now - before <= TURN_EVENTS_MAX);
     }
@@ -68,23 +62,14 @@ fn who_sends_much_does_not_starve_the_others() {
         let mut turns = 0;
         while bench.seen(quiet_key).received.is_empty() {
             turns += 1;
-            assert!(
-                turns <= 4,
-                "every turn serves a mebibyte's worth, and the next goes on behind it"
-            );
-            bench
-                .driver
-                .turn(Some(Duration::from_secs(60)), &mut bench.sink)
-                .unwrap();
+            assert!(turns <= 4, "every turn serves a mebibyte's worth, and the next goes on behind it");
+            bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
         }
         let all = FLOODS * FLOOD_BYTES + 2;
         let mut total: usize = bench.sink.reads.iter().map(|(_, len)| len).sum();
         while total < all {
             bench.sink.reads.clear();
-            bench
-                .driver
-                .turn(Some(Duration::from_secs(60)), &mut bench.sink)
-                .unwrap();
+            bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
             let turn: usize = bench.sink.reads.iter().map(|(_, len)| len).sum();
             assert!(turn < TURN_READ_BYTES_MAX + READ_BYTES_MAX);
             let readers: BTreeMap<ConnKey, usize> = bench.sink.reads.iter().copied().collect();
@@ -101,17 +86,10 @@ fn who_sends_much_does_not_starve_the_others() {
 fn a_turn_waits_as_long_as_it_was_told_or_is_woken() {
     let mut bench = Bench::new();
     bench.rest();
-    for timeout in [
-        Duration::from_micros(1),
-        Duration::from_micros(1500),
-        Duration::from_millis(20),
-    ] {
+    for timeout in [Duration::from_micros(1), Duration::from_micros(1500), Duration::from_millis(20)] {
         let before = bench.clock.now();
         bench.driver.turn(Some(timeout), &mut bench.sink).unwrap();
-        assert!(
-            bench.clock.now() - before >= timeout,
-            "nothing happened, so the deadline must have passed"
-        );
+        assert!(bench.clock.now() - before >= timeout, "nothing happened, so the deadline must have passed");
     }
     let waker = bench.driver.waker();
     std::thread::scope(|scope| {
@@ -131,10 +109,7 @@ fn without_descriptors_accepting_rests_and_does_not_spin() {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "net::epoll::tests::bounds::without_descriptors_accepting_rests_and_does_not_spin",
-        ])
+        .args(["--exact", "net::epoll::tests::bounds::without_descriptors_accepting_rests_and_does_not_spin"])
         .env(SHORTAGE, "1")
         .output()
         .unwrap();

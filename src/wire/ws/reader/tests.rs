@@ -4,10 +4,7 @@ use super::super::head::{write_frame, write_masked};
 use super::super::rows::{self, MASK, frame, join};
 use super::*;
 
-const LIMITS: MessageLimits = MessageLimits {
-    message_bytes_max: 70_000,
-    fragments_max: 5,
-};
+const LIMITS: MessageLimits = MessageLimits { message_bytes_max: 70_000, fragments_max: 5 };
 
 /// What was read, owned.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,41 +84,13 @@ fn good_frames() {
         ("empty text", vec![frame(0x81, b"")], vec![text("")]),
         ("empty binary", vec![frame(0x82, b"")], vec![Seen::Binary(vec![])]),
         ("a vote", vec![frame(0x81, b"1")], vec![text("1")]),
-        (
-            "Chinese",
-            vec![frame(0x81, "投票成功".as_bytes())],
-            vec![text("投票成功")],
-        ),
-        (
-            "16-bit length",
-            vec![frame(0x81, medium.as_bytes())],
-            vec![text(&medium)],
-        ),
-        (
-            "125 bytes",
-            vec![frame(0x82, &[7; 125])],
-            vec![Seen::Binary(vec![7; 125])],
-        ),
-        (
-            "126 bytes",
-            vec![frame(0x82, &[7; 126])],
-            vec![Seen::Binary(vec![7; 126])],
-        ),
-        (
-            "65535 bytes",
-            vec![frame(0x82, &large[1..])],
-            vec![Seen::Binary(large[1..].into())],
-        ),
-        (
-            "65536 bytes",
-            vec![frame(0x82, &large)],
-            vec![Seen::Binary(large.clone())],
-        ),
-        (
-            "as large as allowed",
-            vec![frame(0x82, &[1; 70_000])],
-            vec![Seen::Binary(vec![1; 70_000])],
-        ),
+        ("Chinese", vec![frame(0x81, "投票成功".as_bytes())], vec![text("投票成功")]),
+        ("16-bit length", vec![frame(0x81, medium.as_bytes())], vec![text(&medium)]),
+        ("125 bytes", vec![frame(0x82, &[7; 125])], vec![Seen::Binary(vec![7; 125])]),
+        ("126 bytes", vec![frame(0x82, &[7; 126])], vec![Seen::Binary(vec![7; 126])]),
+        ("65535 bytes", vec![frame(0x82, &large[1..])], vec![Seen::Binary(large[1..].into())]),
+        ("65536 bytes", vec![frame(0x82, &large)], vec![Seen::Binary(large.clone())]),
+        ("as large as allowed", vec![frame(0x82, &[1; 70_000])], vec![Seen::Binary(vec![1; 70_000])]),
         (
             "as large as allowed, in fragments",
             vec![frame(0x02, &[1; 69_999]), frame(0x00, b""), frame(0x80, &[1])],
@@ -134,19 +103,10 @@ fn good_frames() {
         ),
         (
             "fragments, some empty",
-            vec![
-                frame(0x01, b""),
-                frame(0x00, b"vo"),
-                frame(0x00, b""),
-                frame(0x80, b"te"),
-            ],
+            vec![frame(0x01, b""), frame(0x00, b"vo"), frame(0x00, b""), frame(0x80, b"te")],
             vec![text("vote")],
         ),
-        (
-            "only empty fragments",
-            vec![frame(0x01, b""), frame(0x00, b""), frame(0x80, b"")],
-            vec![text("")],
-        ),
+        ("only empty fragments", vec![frame(0x01, b""), frame(0x00, b""), frame(0x80, b"")], vec![text("")]),
         (
             "as many fragments as allowed, twice",
             [
@@ -174,24 +134,11 @@ fn good_frames() {
                 frame(0x89, b""),
                 frame(0x80, b"te"),
             ],
-            vec![
-                Seen::Ping(b"ping".into()),
-                Seen::Pong(vec![9; 125]),
-                Seen::Ping(vec![]),
-                text("vote"),
-            ],
+            vec![Seen::Ping(b"ping".into()), Seen::Pong(vec![9; 125]), Seen::Ping(vec![]), text("vote")],
         ),
-        (
-            "ping of 125 bytes",
-            vec![frame(0x89, &[0xfe; 125])],
-            vec![Seen::Ping(vec![0xfe; 125])],
-        ),
+        ("ping of 125 bytes", vec![frame(0x89, &[0xfe; 125])], vec![Seen::Ping(vec![0xfe; 125])]),
         ("bare close", vec![frame(0x88, b"")], vec![Seen::Close(None)]),
-        (
-            "close with a code",
-            vec![frame(0x88, &[0x03, 0xe8])],
-            vec![Seen::Close(Some((1000, String::new())))],
-        ),
+        ("close with a code", vec![frame(0x88, &[0x03, 0xe8])], vec![Seen::Close(Some((1000, String::new())))]),
         (
             "close with a reason",
             vec![frame(0x88, &[&[0x0f, 0xa0], "再见".as_bytes()].concat())],
@@ -237,21 +184,9 @@ fn bad_frames() {
         ("ping in fragments", frame(0x09, b"a"), vec![], FragmentedControl, 1),
         ("close in fragments", frame(0x08, b""), vec![], FragmentedControl, 1),
         ("ping of 126 bytes", frame(0x89, &[0; 126]), vec![], LongControl, 2),
-        (
-            "close of 65536 bytes",
-            frame(0x88, &[0; 65_536]),
-            vec![],
-            LongControl,
-            2,
-        ),
+        ("close of 65536 bytes", frame(0x88, &[0; 65_536]), vec![], LongControl, 2),
         ("16-bit 125", b"\x82\xfe\x00\x7d".into(), vec![], LengthNotMinimal, 4),
-        (
-            "64-bit 65535",
-            b"\x82\xff\0\0\0\0\0\0\xff\xff".into(),
-            vec![],
-            LengthNotMinimal,
-            10,
-        ),
+        ("64-bit 65535", b"\x82\xff\0\0\0\0\0\0\xff\xff".into(), vec![], LengthNotMinimal, 10),
         ("top bit", b"\x82\xff\x80\0\0\0\0\0\0\0".into(), vec![], LengthTopBit, 3),
         ("orphan", frame(0x80, b"a"), vec![], OrphanContinuation, 6),
         (
@@ -268,13 +203,7 @@ fn bad_frames() {
             OrphanContinuation,
             20,
         ),
-        (
-            "text in a message",
-            [frame(0x01, b"1"), frame(0x81, b"2")].concat(),
-            vec![],
-            InterleavedMessage,
-            13,
-        ),
+        ("text in a message", [frame(0x01, b"1"), frame(0x81, b"2")].concat(), vec![], InterleavedMessage, 13),
         (
             "binary in a message",
             [frame(0x01, b""), frame(0x89, b""), frame(0x02, b"")].concat(),
@@ -293,13 +222,7 @@ fn bad_frames() {
         ),
         (
             "too many fragments",
-            [
-                vec![frame(0x01, b"1")],
-                vec![frame(0x00, b""); 4],
-                vec![frame(0x80, b"")],
-            ]
-            .concat()
-            .concat(),
+            [vec![frame(0x01, b"1")], vec![frame(0x00, b""); 4], vec![frame(0x80, b"")]].concat().concat(),
             vec![],
             TooManyFragments,
             7 + 5 * 6,
@@ -309,13 +232,7 @@ fn bad_frames() {
         ("code 0", frame(0x88, &[0, 0]), vec![], BadCloseCode, 8),
         ("bad reason", frame(0x88, b"\x03\xe8\xff"), vec![], BadCloseReason, 9),
         ("surrogate", frame(0x81, b"ab\xed\xa0\x80cd"), vec![], BadUtf8, 6 + 4),
-        (
-            "beyond Unicode",
-            frame(0x81, b"\xf4\x90\x80\x80"),
-            vec![],
-            BadUtf8,
-            6 + 2,
-        ),
+        ("beyond Unicode", frame(0x81, b"\xf4\x90\x80\x80"), vec![], BadUtf8, 6 + 2),
         ("unfinished at the end", frame(0x81, b"a\xe7\xa5"), vec![], BadUtf8, 9),
         (
             "unfinished at the end of fragments",
@@ -386,10 +303,7 @@ fn whole_frames_are_returned_from_the_input() {
 
 #[test]
 fn memory_follows_what_arrived_not_what_was_announced_and_is_given_back() {
-    let limits = MessageLimits {
-        message_bytes_max: 32 << 20,
-        fragments_max: 65_536,
-    };
+    let limits = MessageLimits { message_bytes_max: 32 << 20, fragments_max: 65_536 };
     let mut reader = Reader::server();
     let mut wire = vec![];
     write_masked(&mut wire, Opcode::Text, true, &vec![b'x'; 32 << 20], MASK);
@@ -401,10 +315,7 @@ fn memory_follows_what_arrived_not_what_was_announced_and_is_given_back() {
             assert_eq!(arrived, (32 << 20) + 14);
         }
         let capacity = reader.partial.as_ref().unwrap().message.capacity();
-        assert!(
-            capacity <= 2 * arrived && capacity <= 32 << 20,
-            "{capacity} after {arrived}"
-        );
+        assert!(capacity <= 2 * arrived && capacity <= 32 << 20, "{capacity} after {arrived}");
     }
     assert!(matches!(reader.next(&mut [], &limits), Ok((0, None))));
     assert!(reader.partial.is_none());
@@ -426,16 +337,8 @@ fn memory_follows_what_arrived_not_what_was_announced_and_is_given_back() {
 fn agrees_with_tungstenite_on_random_frames() {
     rows::against_tungstenite(|wire| {
         let whole = read_to_close(&[wire]);
-        assert_eq!(
-            read_to_close(&wire.chunks(1).collect::<Vec<_>>()),
-            whole,
-            "{wire:x?} byte by byte"
-        );
-        assert_eq!(
-            read_to_close(&wire.chunks(5).collect::<Vec<_>>()),
-            whole,
-            "{wire:x?} by fives"
-        );
+        assert_eq!(read_to_close(&wire.chunks(1).collect::<Vec<_>>()), whole, "{wire:x?} byte by byte");
+        assert_eq!(read_to_close(&wire.chunks(5).collect::<Vec<_>>()), whole, "{wire:x?} by fives");
         whole
     });
 }
