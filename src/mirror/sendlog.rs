@@ -212,8 +212,12 @@ impl SendLog {
                 let place = Place { lagging: false, index: self.visited as u32 };
                 self.demote(place, deliver);
                 deliver.stuck(conn, if taken.is_none() { Some(len) } else { None });
+            } else if subscriber.cursor == self.end {
+                self.visited += 1;
             }
         }
+        // With the last send of the budget the round may be over.
+        self.in_round &= self.visited < self.subscribers.len();
         if !self.in_round {
             self.forget();
         }
@@ -327,3 +331,6 @@ fn slice(segments: &VecDeque<Placed>, cursor: u64, to: u64) -> Slice {
     let start = (cursor - placed.base) as usize;
     placed.writer.slice(start..placed.writer.len().min(start + (to - cursor) as usize))
 }
+
+#[cfg(test)]
+mod tests;

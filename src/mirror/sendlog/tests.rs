@@ -1,0 +1,235 @@
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::base::keys::{OfConnection, Slots};
+
+/// A naive reader: what it has got, and what it must have got in the end.
+#[derive(Default)]
+struct Reader {
+    place: Option<Place>,
+    got: Vec<u8>,
+    due: Vec<u8>,
+    /// Lengths of the messages that are due, to find boundaries.
+    messages: Vec<usize>,
+    flying: Vec<u8>,
+    stuck: bool,
+    room: usize,
+}
+
+#[derive(Default)]
+struct World {
+    readers: HashMap<ConnKey, Reader>,
+    completions: bool,
+    sends: usize,
+}
+
+impl Readers for World {
+    fn moved(&mut self, conn: ConnKey, place: Place) {
+        self.readers.get_mut(&conn).unwrap().place = Some(place);
+    }
+
+    fn in_flight(&self, conn: ConnKey) -> usize {
+        self.readers[&conn].flying.len()
+    }
+}
+
+impl Deliver for World {
+    fn send(&mut self, conn: ConnKey, slice: &Slice) -> Option<usize> {
+        self.sends += 1;
+        let reader = self.readers.get_mut(&conn).unwrap();
+        assert!(!reader.stuck, "a stuck reader is not sent to");
+        assert!(!slice.is_empty(), "nothing is never sent");
+        if self.completions {
+            reader.flying = slice.to_vec();
+            return None;
+        }
+        let taken = slice.len().min(reader.room);
+        reader.room -= taken;
+        reader.got.extend_from_slice(&slice[..taken]);
+        Some(taken)
+    }
+
+    fn stuck(&mut self, conn: ConnKey, in_flight: Option<usize>) {
+        let reader = self.readers.get_mut(&conn).unwrap();
+        reader.stuck = true;
+        assert_eq!(in_flight.unwrap_or(0), reader.flying.len());
+    }
+}
+
+impl World {
+    /// The driver can go on with a stuck reader: what flies lands, in part or whole.
+    fn go_on(&mut self, log: &mut SendLog, conn: ConnKey, random: &mut StdRng) {
+        let reader = self.readers.get_mut(&conn).unwrap();
+        let place = reader.place.unwrap();
+        assert!(place.lagging, "a stuck reader is a laggard");
+        let landed = if reader.flying.is_empty() { 0 } else { random.random_range(1..=reader.flying.len()) };
+        reader.got.extend_from_slice(&reader.flying[..landed]);
+        reader.flying.clear();
+        reader.stuck = false;
+        log.advance(place, landed);
+        let cursor = log.cursor(place);
+        if cursor < log.end() && random.random_bool(0.8) {
+            let slice = log.slice(cursor, log.end());
+            let taken = random.random_range(1..=slice.len());
+            reader.got.extend_from_slice(&slice[..taken]);
+            log.advance(place, taken);
+        }
+        if log.cursor(place) < log.end() {
+            reader.stuck = true;
+        } else {
+            log.promote(place, self);
+            log.forget();
+        }
+    }
+
+    /// A reader is no more: what it got must be whole messages once the rest of the one in hand is added.
+    fn gone(&mut self, conn: ConnKey, rest: Option<Slice>) {
+        let reader = self.readers.remove(&conn).unwrap();
+        let mut got = reader.got;
+        let begun = got.len() + reader.flying.len();
+        got.extend(rest.iter().flat_map(|rest| rest.iter()));
+        assert!(got.len() >= begun, "what flies is in hand");
+        assert_eq!(got, reader.due[..got.len()]);
+        let mut boundary = 0;
+        let mut boundaries = reader.messages.iter().map(|len| {
+            boundary += len;
+            boundary
+        });
+        assert!(got.is_empty() || boundaries.any(|boundary| boundary == got.len()), "a message was cut");
+    }
+}
+
+/// Joins, leaves, short writes, sends in flight, sliced rounds and tails that pass cursors, against readers that simply
+/// remember all that was appended since they joined.
+fn run(seed: u64) -> [usize; 3] {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut world = World { completions: random.random_bool(0.5), ..World::default() };
+    let mut keys: Slots<OfConnection, ()> = Slots::default();
+    let mut log = SendLog::default();
+    let tail_bytes_max = random.random_range(100..5000);
+    let (mut passed, mut promoted) = (0, 0);
+    for step in 0..400_u32 {
+        let some = |random: &mut StdRng, world: &World, stuck: bool| {
+            let mut fit: Vec<ConnKey> =
+                world.readers.iter().filter(|(_, reader)| !stuck || reader.stuck).map(|(key, _)| *key).collect();
+            fit.sort();
+            (!fit.is_empty()).then(|| fit[random.random_range(0..fit.len())])
+        };
+        match random.random_range(0..10) {
+            0 | 1 => {
+                let conn = keys.insert(());
+                let room = if random.random_bool(0.3) { random.random_range(0..2000) } else { usize::MAX };
+                world.readers.insert(conn, Reader { room, ..Reader::default() });
+                let place = log.join(conn);
+                world.moved(conn, place);
+            }
+            2 => {
+                if let Some(conn) = some(&mut random, &world, false) {
+                    let place = world.readers[&conn].place.unwrap();
+                    let rest = log.leave(place, &mut world);
+                    log.forget();
+                    world.gone(conn, rest);
+                    keys.remove(conn);
+                }
+            }
+            3..=5 => {
+                let len = match random.random_range(0..20) {
+                    0 => SEGMENT_BYTES_MAX + 1,
+                    1 => random.random_range(1000..6000),
+                    _ => random.random_range(1..200),
+                };
+                let message: Vec<u8> = (0..len).map(|index| (index as u32 * 7 + step) as u8).collect();
+                log.append(&message);
+                for reader in world.readers.values_mut() {
+                    reader.due.extend_from_slice(&message);
+                    reader.messages.push(len);
+                }
+            }
+            6 | 7 => {
+                let budget = random.random_range(1..6);
+                let before = world.sends;
+                let sends = log.round(budget, &mut world);
+                assert_eq!(sends, world.sends - before);
+                assert!(sends <= budget);
+            }
+            8 => {
+                if let Some(conn) = some(&mut random, &world, true) {
+                    let was = world.readers[&conn].place.unwrap().lagging;
+                    world.go_on(&mut log, conn, &mut random);
+                    promoted += usize::from(was && !world.readers[&conn].place.unwrap().lagging);
+                }
+            }
+            _ => {
+                for Passed { conn, rest } in log.trim(tail_bytes_max, &mut world) {
+                    world.gone(conn, rest);
+                    keys.remove(conn);
+                    passed += 1;
+                }
+                let most = tail_bytes_max * ROUND_TAIL_FACTOR + 2 * (SEGMENT_BYTES_MAX + 1);
+                assert!(log.tail_bytes() <= most);
+            }
+        }
+        assert_eq!(log.readers(), world.readers.len());
+    }
+    // In the end everyone takes everything.
+    for reader in world.readers.values_mut() {
+        reader.room = usize::MAX;
+    }
+    world.completions = false;
+    while log.has_round() {
+        log.round(3, &mut world);
+    }
+    while let Some(conn) = world.readers.iter().find(|(_, reader)| reader.stuck).map(|(key, _)| *key) {
+        world.go_on(&mut log, conn, &mut random);
+    }
+    while log.has_round() {
+        log.round(3, &mut world);
+    }
+    for reader in world.readers.values() {
+        assert_eq!(reader.got, reader.due);
+        assert!(!reader.place.unwrap().lagging);
+    }
+    log.forget();
+    assert_eq!((log.bytes(), log.tail_bytes()), (0, 0), "a log that everyone has read owns nothing");
+    [passed, promoted, world.sends]
+}
+
+#[test]
+fn every_reader_gets_every_byte_once() {
+    let mut seen = [0; 3];
+    for seed in 0..500 {
+        let outcome = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
+            eprintln!("seed {seed}");
+            std::panic::resume_unwind(panic)
+        });
+        seen = [0, 1, 2].map(|index| seen[index] + outcome[index]);
+    }
+    assert!(seen.iter().all(|count| *count > 100), "passed, promoted, sent: {seen:?}");
+}
+
+#[test]
+fn a_round_is_one_send_for_all_that_was_appended() {
+    let mut log = SendLog::default();
+    let mut world = World::default();
+    let mut keys: Slots<OfConnection, ()> = Slots::default();
+    for _ in 0..10 {
+        let conn = keys.insert(());
+        world.readers.insert(conn, Reader { room: usize::MAX, ..Reader::default() });
+        let place = log.join(conn);
+        world.moved(conn, place);
+    }
+    for _ in 0..16 {
+        log.append(b"publication");
+    }
+    assert_eq!(log.round(4, &mut world), 4);
+    // Who is visited later gets what came meanwhile in the same write; who was visited needs another round.
+    log.append(b"late");
+    assert_eq!(log.round(100, &mut world), 6);
+    assert!(log.has_round());
+    assert_eq!(log.round(100, &mut world), 4);
+    assert!(!log.has_round());
+    assert_eq!((log.bytes(), log.tail_bytes()), (0, 0));
+}
