@@ -109,7 +109,7 @@ fn run(seed: u64) -> [usize; 3] {
     let mut world = World { completions: random.random_bool(0.5), ..World::default() };
     let mut keys: Slots<OfConnection, ()> = Slots::default();
     let mut log = SendLog::default();
-    let tail_bytes_max = random.random_range(100..5000);
+    let tail_bytes_max = if random.random_bool(0.5) { 2000 } else { 500_000 };
     let (mut passed, mut promoted) = (0, 0);
     for step in 0..400_u32 {
         let some = |random: &mut StdRng, world: &World, stuck: bool| {
