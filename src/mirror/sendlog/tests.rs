@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -21,7 +21,7 @@ struct Reader {
 
 #[derive(Default)]
 struct World {
-    readers: HashMap<ConnKey, Reader>,
+    readers: BTreeMap<ConnKey, Reader>,
     completions: bool,
     sends: usize,
 }
@@ -73,7 +73,7 @@ impl World {
         let cursor = log.cursor(place);
         if cursor < log.end() && random.random_bool(0.8) {
             let slice = log.slice(cursor, log.end());
-            let taken = random.random_range(1..=slice.len());
+            let taken = if random.random_bool(0.5) { slice.len() } else { random.random_range(1..=slice.len()) };
             reader.got.extend_from_slice(&slice[..taken]);
             log.advance(place, taken);
         }
