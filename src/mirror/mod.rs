@@ -117,19 +117,14 @@ impl Mirror {
         self.standing.as_ref().filter(|_| self.attaching.is_none())
     }
 
-    /// How many listen here: those on a stream, and sessions whose poll is parked.
-    pub fn listeners(&self) -> u32 {
-        (self.readers() + self.sessions.len() + self.parked.len()) as u32
-    }
-
-    /// How many streams read its logs.
+    /// How many streams read its logs: these are the channel's listeners. (Who polls comes and goes with each answer.)
     pub fn readers(&self) -> usize {
         self.logs.iter().map(|encoded| encoded.log.readers()).sum()
     }
 
     /// Whether anyone needs it.
     pub fn is_used(&self) -> bool {
-        self.listeners() > 0 || self.reads > 0
+        self.readers() + self.sessions.len() + self.parked.len() > 0 || self.reads > 0
     }
 
     /// Whether those who have not been visited yet hold so much that publishers here should wait.

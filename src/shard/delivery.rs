@@ -110,6 +110,7 @@ impl Shard {
 
     fn has_work(&self) -> bool {
         !self.due_sessions.is_empty()
+            || !self.poll_answers.is_empty()
             || self
                 .reads
                 .iter()

@@ -242,7 +242,7 @@ impl Shard {
             let Some(mirror) = self.mirrors.get_mut(key) else {
                 continue;
             };
-            let count = mirror.listeners();
+            let count = mirror.readers() as u32;
             if mirror.is_used() {
                 mirror.unused_since = None;
             } else if mirror.unused_since.is_none() {

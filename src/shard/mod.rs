@@ -128,6 +128,8 @@ pub struct Shard {
     reads: Vec<(ConnKey, MirrorKey)>,
     /// Sessions with polls that may be answered now.
     due_sessions: Vec<SessionKey>,
+    /// Answers to polls of this core's connections.
+    poll_answers: Vec<(ConnKey, u32, PollAnswer)>,
     /// Mirrors whose number of listeners may have changed.
     recount: Vec<MirrorKey>,
     /// Connections with something of their own to send.
@@ -184,6 +186,7 @@ impl Shard {
             timers: Wheel::new(now),
             reads: Vec::new(),
             due_sessions: Vec::new(),
+            poll_answers: Vec::new(),
             recount: Vec::new(),
             ready: VecDeque::new(),
             rounds: VecDeque::new(),

@@ -67,6 +67,7 @@ impl Shard {
             match taken {
                 Taken::Written { keep_alive: true } => {
                     http.answered();
+                    self.set_alarm(key, None);
                     self.set_http_alarm(key, http.phase());
                 }
                 Taken::Written { keep_alive: false } => {
@@ -288,14 +289,8 @@ impl Shard {
     fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
         let head = &request.head;
         if self.setup.class(target.class).spec.is_none() {
-            return self.refuse(
-                out,
-                &how,
-                400,
-                "no_state",
-                "a WebSocket handshake or a POST: this channel has no state",
-                &[],
-            );
+            let expected = "POST, or a WebSocket handshake: this channel has no state";
+            return self.refuse(out, &how, 405, "method_not_allowed", expected, &[("Allow", "POST")]);
         }
         let stream = http::prefers(head.header("accept"), "text/event-stream");
         let last_event_id = head.header_str("last-event-id").filter(|_| stream);

@@ -228,6 +228,13 @@ impl Shard {
 
     /// Answers the polls of sessions that have something to tell.
     pub(super) fn answer_sessions(&mut self) {
+        self.tell_due_sessions();
+        for (conn, number, answer) in std::mem::take(&mut self.poll_answers) {
+            self.poll_answered(conn, number, answer);
+        }
+    }
+
+    fn tell_due_sessions(&mut self) {
         for key in std::mem::take(&mut self.due_sessions) {
             let Some(session) = self.sessions.slots.get_mut(key) else {
                 continue;
@@ -456,7 +463,8 @@ impl Shard {
 
     fn deliver(&mut self, who: Requester, answer: PollAnswer) {
         if who.core == self.core {
-            self.poll_answered(who.conn, who.number, answer);
+            // Not now: the connection may be in the middle of reading.
+            self.poll_answers.push((who.conn, who.number, answer));
         } else {
             let letter = Mail::Answer { conn: who.conn, number: who.number, answer };
             self.letters[usize::from(who.core.0)].push(letter);

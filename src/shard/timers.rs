@@ -75,7 +75,10 @@ impl Shard {
             Alarm::KeepAlive => self.end(key),
             Alarm::PollOver => self.poll_over(key),
             // Whatever waits for it still: the peer had its time.
-            Alarm::CloseDue => self.cut(key),
+            Alarm::CloseDue => {
+                let all_sent = self.conns.get(key).is_some_and(|conn| conn.stage == Stage::Finished);
+                self.close(key, !all_sent);
+            }
             Alarm::PingDue if heard + ping_interval > self.now => {
                 self.set_alarm(key, Some((heard + ping_interval, Alarm::PingDue)));
             }
