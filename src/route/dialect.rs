@@ -93,15 +93,24 @@ fn ballot(json: &str) -> Option<Incoming<'_>> {
     Some(Incoming { content, id })
 }
 
+/// The number of a ballot that is wrong otherwise.
+fn answer_id(json: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        id: u64,
+    }
+    serde_json::from_str::<Numbered>(json).ok().map(|numbered| numbered.id)
+}
+
 impl Dialect {
     /// Reads a WebSocket message for a channel of `kind`.
     ///
     /// # Errors
-    /// A refusal that says what was expected.
-    pub fn read<'a>(&self, kind: Kind, message: Message<'a>) -> Result<Incoming<'a>, Refusal> {
+    /// A refusal that says what was expected, and the client's number if that much could be read.
+    pub fn read<'a>(&self, kind: Kind, message: Message<'a>) -> Result<Incoming<'a>, (Refusal, Option<u64>)> {
         match (self, kind, message) {
             (Dialect::Tallycast, Kind::Vote, Message::Text(json)) => {
-                ballot(json).ok_or(Refusal::Malformed { expected: BALLOT })
+                ballot(json).ok_or_else(|| (Refusal::Malformed { expected: BALLOT }, answer_id(json)))
             }
             (_, _, Message::Text(text)) => Ok(Incoming { content: Content::Text(text.into()), id: None }),
             (_, _, Message::Binary(bytes)) => Ok(Incoming { content: Content::Binary(bytes), id: None }),
@@ -443,8 +452,9 @@ mod tests {
             r#"{"choice":"1"}}"#,
             r#"["1"]"#,
         ] {
-            assert_eq!(read(bad), Err(Refusal::Malformed { expected: BALLOT }), "{bad}");
+            assert_eq!(read(bad), Err((Refusal::Malformed { expected: BALLOT }, None)), "{bad}");
         }
+        assert_eq!(read(r#"{"id":7}"#), Err((Refusal::Malformed { expected: BALLOT }, Some(7))));
         let steps = Dialect::Steps { key: "cid".into() };
         assert_eq!(steps.read(Kind::Vote, Message::Text("1")), incoming("1", None));
         let binary = Ok(Incoming { content: Content::Binary(b"1"), id: None });

@@ -24,6 +24,7 @@ impl Setup {
     pub fn find(&self, listener: ListenerId, method: &str, path: &str, websocket: bool) -> Found<'_> {
         let mut allowed: Vec<&'static str> = Vec::new();
         let mut websocket_only = false;
+        let mut without_upgrade = None;
         for route in self.routes.iter().filter(|route| route.listener == listener) {
             let Some(rest) = route.path.fits(path) else { continue };
             let target = match route.serve {
@@ -34,7 +35,11 @@ impl Setup {
                 _ => None,
             };
             if route.serves(method, websocket) {
-                return Found::Serve(&route.serve, target);
+                // An upgrade is served by a route that has it, if there is one; otherwise it is ignored.
+                if !websocket || route.upgrades() {
+                    return Found::Serve(&route.serve, target);
+                }
+                without_upgrade.get_or_insert(Found::Serve(&route.serve, target));
             }
             websocket_only |= method == "GET" && matches!(route.serve, Serve::WebSocket { .. });
             for method in route.serve.methods() {
@@ -42,6 +47,9 @@ impl Setup {
                     allowed.push(method);
                 }
             }
+        }
+        if let Some(found) = without_upgrade {
+            return found;
         }
         match (websocket_only, allowed.is_empty()) {
             (true, _) => Found::WebSocketOnly,
@@ -85,6 +93,12 @@ impl Route {
             Serve::EchoBody => !method.is_empty(),
             other => other.methods().contains(&method),
         }
+    }
+}
+
+impl Route {
+    fn upgrades(&self) -> bool {
+        matches!(self.serve, Serve::Channels | Serve::WebSocket { .. })
     }
 }
 
@@ -142,7 +156,10 @@ mod tests {
                     "/votes",
                     Serve::LongPoll { target: target.clone(), dialect: DialectId(0), wait: Duration::from_secs(1) },
                 ),
-                route("/socket", websocket),
+                route("/socket", websocket.clone()),
+                route("/later", Serve::Text { text: "no".into() }),
+                route("/later", websocket),
+                route("/text", Serve::Text { text: "no".into() }),
                 route("/vote", Serve::Form { target, field: "id".into(), accepted: "yes".into() }),
             ],
         }
@@ -172,6 +189,7 @@ mod tests {
             Found::Serve(Serve::WebSocket { .. }, _) => "websocket".into(),
             Found::Serve(Serve::LongPoll { .. }, _) => "long-poll".into(),
             Found::Serve(Serve::Form { .. }, _) => "form".into(),
+            Found::Serve(Serve::Text { .. }, _) => "text".into(),
             Found::Serve(other, _) => format!("{other:?}"),
             Found::OtherMethod(methods) => methods.join(" "),
             Found::WebSocketOnly => "websocket only".into(),
@@ -186,6 +204,9 @@ mod tests {
             ("GET", "/votes", true, "websocket"),
             ("GET", "/votes", false, "long-poll"),
             ("POST", "/votes", false, "GET HEAD"),
+            ("GET", "/later", true, "websocket"),
+            ("GET", "/later", false, "text"),
+            ("GET", "/text", true, "text"),
             ("GET", "/socket", false, "websocket only"),
             ("POST", "/socket", false, "GET"),
             ("POST", "/vote", false, "form"),

@@ -69,6 +69,11 @@ pub enum Mail {
         /// The position.
         at: Position,
     },
+    /// From another core: the channel's code failed there, and its listeners end everywhere.
+    Failed {
+        /// The channel.
+        channel: ChannelName,
+    },
     /// From another core: the answer to a poll that was forwarded from here.
     Answer {
         /// Whose.
@@ -213,7 +218,7 @@ impl Shard {
             Mail::Engine(EngineMail::Publication(publication)) => self.published(&publication),
             Mail::Engine(EngineMail::Listeners { channel, count }) => self.listeners_counted(&channel, count),
             Mail::Engine(EngineMail::Outcome(outcome)) => self.outcome(outcome),
-            Mail::Engine(EngineMail::Failed { channel }) => {
+            Mail::Engine(EngineMail::Failed { channel }) | Mail::Failed { channel } => {
                 if let Some(mirror) = self.channels.get(&channel).copied() {
                     self.fail_mirror(mirror, &Refusal::Failed);
                 }
@@ -312,6 +317,11 @@ impl Shard {
         guarded(|| kind.receive(sender, message)).unwrap_or_else(|| {
             if let Some(mirror) = self.channels.get(&target.channel).copied() {
                 self.fail_mirror(mirror, &Refusal::Failed);
+            }
+            for (core, letters) in self.letters.iter_mut().enumerate() {
+                if core != usize::from(self.core.0) {
+                    letters.push(Mail::Failed { channel: target.channel.clone() });
+                }
             }
             Err(Refusal::Failed)
         })

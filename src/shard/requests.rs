@@ -51,6 +51,9 @@ impl Shard {
                     taken
                 }
                 Ok((_, None)) => {
+                    // There may be a 100 in it.
+                    self.push(key, &out, None);
+                    out.clear();
                     self.set_http_alarm(key, http.phase());
                     used = bytes.len();
                     break (Protocol::Http(http), used, false);
@@ -168,7 +171,7 @@ impl Shard {
         let (serve, target) = match setup.find(listener, head.method, &path, websocket) {
             Found::Serve(serve, target) => (serve, target),
             Found::OtherMethod(methods) => {
-                let allow = methods.join(", ");
+                let allow = format!("{}, OPTIONS", methods.join(", "));
                 return self.refuse(out, &how, 405, "method_not_allowed", &allow, &[("Allow", &allow)]);
             }
             Found::WebSocketOnly => {
@@ -290,7 +293,7 @@ impl Shard {
         let head = &request.head;
         if self.setup.class(target.class).spec.is_none() {
             let expected = "POST, or a WebSocket handshake: this channel has no state";
-            return self.refuse(out, &how, 405, "method_not_allowed", expected, &[("Allow", "POST")]);
+            return self.refuse(out, &how, 405, "method_not_allowed", expected, &[("Allow", "POST, OPTIONS")]);
         }
         let stream = http::prefers(head.header("accept"), "text/event-stream");
         let last_event_id = head.header_str("last-event-id").filter(|_| stream);

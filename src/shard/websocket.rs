@@ -59,7 +59,7 @@ impl Shard {
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
                 Ok(incoming) => (self.receive(target, Sender::Listener, incoming.content.message()), incoming.id),
-                Err(refusal) => (Err(refusal), None),
+                Err((refusal, id)) => (Err(refusal), id),
             };
             match deed {
                 Ok(Deed::Op(act)) => {

@@ -1,4 +1,9 @@
 //! The integration tests, one binary.
 
+mod browser;
+mod clients;
 mod config;
+mod conformance;
 mod engine;
+mod live;
+mod tidy;

@@ -1,0 +1,23 @@
+//! The real binary over real sockets, with one event loop and with two.
+
+mod bad;
+mod channels;
+pub(crate) mod http;
+mod process;
+mod resume;
+mod rows;
+pub(crate) mod server;
+pub(crate) mod socket;
+
+/// Each function becomes a test with one event loop and a test with two.
+macro_rules! with_one_loop_and_two {
+    ($($name:ident),* $(,)?) => {
+        mod one_loop {
+            $(#[test] fn $name() { super::$name(1); })*
+        }
+        mod two_loops {
+            $(#[test] fn $name() { super::$name(2); })*
+        }
+    };
+}
+use with_one_loop_and_two;
