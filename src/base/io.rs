@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::keys::{ConnKey, ListenerId};
 use super::segment::Slice;
+use super::time::Time;
 
 /// Why a connection ended without our asking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,9 @@ pub enum Ended {
 
 /// Who takes what a driver brings.
 pub trait Sink {
+    /// A turn has stopped waiting, and brings what happened. This is the time now: without it a sink that slept would
+    /// set its deadlines from when it fell asleep.
+    fn woke(&mut self, now: Time);
     /// A connection arrived. `None` refuses it: the driver closes it at once.
     fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<ConnKey>;
     /// Bytes arrived; they may be changed in place and are gone when this returns.

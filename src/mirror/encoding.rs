@@ -1,6 +1,6 @@
 //! Encodings: a dialect's text framed for a transport. A publication is encoded at most once per encoding and core.
 
-use crate::engine::{Change, Position, Publication, State};
+use crate::engine::{Body, Change, Position, Publication, State};
 use crate::route::dialect::bare;
 use crate::route::dialect::{Dialect, DialectId, Snapshot, own};
 use crate::wire::{sse, ws};
@@ -58,7 +58,10 @@ impl Encoder {
             }
             (Dialect::Plain, Change::Message(body)) => {
                 self.begin(|text| text.extend_from_slice(body.bytes()));
-                emit(self.frame(transport, None));
+                emit(match body {
+                    Body::Text(_) => self.frame(transport, None),
+                    Body::Binary(_) => self.binary_frame(),
+                });
             }
             // The configuration lets neither arise: `steps` is for votes, `plain` for messages.
             (Dialect::Steps { .. }, Change::Message(_)) | (Dialect::Plain, Change::Tally { .. }) => {}
@@ -107,6 +110,13 @@ impl Encoder {
     fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.text.clear();
         write(&mut self.text);
+    }
+
+    /// `plain` is for WebSocket alone.
+    fn binary_frame(&mut self) -> &[u8] {
+        self.message.clear();
+        ws::head::write_frame(&mut self.message, ws::Opcode::Binary, &self.text);
+        &self.message
     }
 
     fn frame(&mut self, transport: Transport, at: Option<Position>) -> &[u8] {

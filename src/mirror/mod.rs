@@ -124,7 +124,7 @@ impl Mirror {
 
     /// Whether anyone needs it.
     pub fn is_used(&self) -> bool {
-        self.readers() + self.sessions.len() + self.parked.len() > 0 || self.reads > 0
+        self.readers() + self.sessions.len() + self.parked.len() + self.early.len() > 0 || self.reads > 0
     }
 
     /// Whether those who have not been visited yet hold so much that publishers here should wait.

@@ -329,6 +329,7 @@ impl Driver for Epoll {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+        sink.woke(self.clock.now());
         self.take_events(sink);
         self.accept_waiting(sink);
         self.serve_ready(sink);

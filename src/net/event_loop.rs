@@ -102,12 +102,12 @@ impl EventLoop {
             self.driver.turn(wait, &mut self.shard)?;
 
             let overflowed = mailbox.drain(&mut mail);
-            for piece in mail.drain(..) {
-                self.shard.mail(piece);
-            }
             if overflowed {
                 tracing::warn!("the inbox of core {} overflowed; its channels attach anew", self.core.0);
                 self.shard.inbox_overflowed();
+            }
+            for piece in mail.drain(..) {
+                self.shard.mail(piece);
             }
             if !told_to_stop && shared.stopping.load(Ordering::Acquire) {
                 told_to_stop = true;
@@ -115,16 +115,14 @@ impl EventLoop {
             }
 
             let now = shared.clock.now();
-            let mut deadline = self.shard.advance(now);
+            self.shard.advance(now);
             let more = self.shard.flush(&mut self.driver);
             self.post(now);
 
             if told_to_stop && self.shard.is_stopped() {
                 return Ok(());
             }
-            if let Some(seat) = &self.seat {
-                deadline = earlier(deadline, seat.deadline);
-            }
+            let deadline = earlier(self.shard.deadline(), self.seat.as_ref().and_then(|seat| seat.deadline));
             wait =
                 if more { Some(Duration::ZERO) } else { deadline.map(|deadline| deadline.since(shared.clock.now())) };
         }

@@ -136,20 +136,27 @@ impl Shard {
     pub(super) fn peer_finished(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.peer_finished = true;
-        match (conn.stage, &conn.protocol) {
-            (Stage::Open, Protocol::Http(_)) => {
-                // A peer that closes looks like one that only sends no more. A POST under way is answered; a poll is
-                // not, because a vote given to a poll that nobody reads would be lost to its session.
-                let answers = matches!(conn.pending.as_deref(), Some(Pending::Op { .. })) || !conn.held.is_empty();
-                if !answers {
-                    self.end(key);
-                }
-            }
-            (Stage::Open, Protocol::WebSocket(_) | Protocol::EventStream(_) | Protocol::Away)
-            | (Stage::Finished, _) => {
-                self.close(key, false);
-            }
-            (Stage::Ending | Stage::Gone, _) => {}
+        match conn.stage {
+            Stage::Open => self.look_at_end(key),
+            Stage::Finished => self.close(key, false),
+            Stage::Ending | Stage::Gone => {}
+        }
+    }
+
+    /// Ends a connection whose peer sends no more, once all that it sent is read.
+    pub(super) fn look_at_end(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key) else { return };
+        if !conn.peer_finished || conn.paused || conn.stage != Stage::Open {
+            return;
+        }
+        match (&conn.protocol, conn.pending.as_deref()) {
+            // A peer that closes looks like one that only sends no more. A POST under way is answered; a poll is not,
+            // because a vote given to a poll that nobody reads would be lost to its session.
+            (Protocol::Http(_), Some(Pending::Op { .. })) => {}
+            (Protocol::Http(_), _) => self.end(key),
+            (Protocol::WebSocket(_) | Protocol::EventStream(_), _) => self.close(key, false),
+            // Its bytes are being read: this is looked at again behind them.
+            (Protocol::Away, _) => {}
         }
     }
 

@@ -239,13 +239,17 @@ impl Shard {
         }
     }
 
-    /// Lets time pass, and answers reads. Returns when it wants to be called again at the latest.
-    pub fn advance(&mut self, now: Time) -> Option<Time> {
+    /// Lets time pass, and answers reads.
+    pub fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.run_timers();
         self.answer_reads();
         self.answer_sessions();
         self.resume_waiting();
+    }
+
+    /// When it wants its next turn at the latest. To be asked at the end of a turn: each part of it may set timers.
+    pub fn deadline(&self) -> Option<Time> {
         let next = [self.timers.next(), self.sessions.next_expiry(self.setup.limits.session_idle)];
         next.into_iter().flatten().min()
     }
@@ -342,6 +346,10 @@ impl Shard {
 }
 
 impl Sink for Shard {
+    fn woke(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
     fn accepted(&mut self, listener: ListenerId, _peer: SocketAddr) -> Option<ConnKey> {
         if self.stopping || self.conns.len() >= self.connections_max {
             return None;
@@ -387,25 +395,28 @@ impl Shard {
                 return;
             }
             let protocol = std::mem::replace(&mut conn.protocol, Protocol::Away);
-            let (protocol, used, more) = match protocol {
+            let (protocol, used, flow) = match protocol {
                 Protocol::Http(http) => self.read_http(key, http, bytes),
                 Protocol::WebSocket(ws) => self.read_websocket(key, ws, bytes),
                 Protocol::EventStream(mut stream) => {
                     let used = stream.next(bytes);
-                    (Protocol::EventStream(stream), used, false)
+                    (Protocol::EventStream(stream), used, Flow::Stop)
                 }
-                Protocol::Away => (Protocol::Away, bytes.len(), false),
+                Protocol::Away => (Protocol::Away, bytes.len(), Flow::Stop),
             };
             let Some(conn) = self.conns.get_mut(key) else { return };
             conn.protocol = protocol;
             bytes = &mut bytes[used..];
-            if !more {
-                break;
+            match flow {
+                Flow::Go => {}
+                Flow::Stop if bytes.is_empty() => break,
+                Flow::Stop | Flow::Wait => {
+                    self.hold(key, bytes);
+                    break;
+                }
             }
         }
-        if !bytes.is_empty() {
-            self.hold(key, bytes);
-        }
+        self.look_at_end(key);
         self.serve_soon(key);
     }
 
@@ -415,7 +426,9 @@ impl Shard {
         if conn.stage != Stage::Open {
             return;
         }
-        conn.held.splice(0..0, bytes.iter().copied());
+        if !bytes.is_empty() {
+            conn.held.splice(0..0, bytes.iter().copied());
+        }
         if !conn.paused {
             conn.paused = true;
             self.commands.push(Command::Pause(key));
@@ -452,7 +465,8 @@ impl Shard {
         let congested = conn.subscriptions.iter().any(|subscription| {
             self.mirrors.get(subscription.mirror).is_some_and(|mirror| mirror.is_congested(limits))
         });
-        let in_hand = matches!(conn.protocol, Protocol::Http(_)) && conn.pending.is_some();
+        // The request in hand is not answered, or the stream has not begun: its snapshot comes before any answer.
+        let in_hand = conn.pending.is_some();
         private || congested || in_hand || self.is_engine_full() || self.refused.is_some()
     }
 
@@ -464,6 +478,17 @@ impl Shard {
     fn pending(&mut self, key: ConnKey) -> Option<Pending> {
         self.conns.get_mut(key)?.pending.take().map(|pending| *pending)
     }
+}
+
+/// How reading goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flow {
+    /// With what is left, at once: the protocol has changed.
+    Go,
+    /// Not before more comes, or something else happens that goes on with it.
+    Stop,
+    /// When there is room: what is left may be inside the protocol's own state.
+    Wait,
 }
 
 /// Runs one channel's code. A panic in it is that channel's alone; what it was told to change is dropped by the caller.

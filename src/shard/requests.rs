@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Shard;
 use super::connection::{Answering, PageSession, Pending, Protocol, Read, Reply, SessionPoll};
 use super::responses::{HTML, Header, JSON, TEXT, refusal_body, refusal_json, status};
 use super::sessions::{COOKIE, SessionName};
+use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::conn::http::{Http, Request};
 use crate::conn::sse::EventStream;
@@ -31,13 +31,17 @@ pub(super) enum Taken {
 
 impl Shard {
     /// Reads requests until one waits. Returns the protocol, how much of `bytes` was used, and whether to go on.
-    pub(super) fn read_http(&mut self, key: ConnKey, mut http: Http, bytes: &mut [u8]) -> (Protocol, usize, bool) {
+    pub(super) fn read_http(&mut self, key: ConnKey, mut http: Http, bytes: &mut [u8]) -> (Protocol, usize, Flow) {
         let mut used = 0;
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let result = loop {
-            if self.must_wait(key) || self.conns.get(key).is_some_and(|conn| conn.pending.is_some()) {
-                break (Protocol::Http(http), used, false);
+            // The answer to the request in hand goes on with the next.
+            if self.conns.get(key).is_none_or(|conn| conn.pending.is_some()) {
+                break (Protocol::Http(http), used, Flow::Stop);
+            }
+            if self.must_wait(key) {
+                break (Protocol::Http(http), used, Flow::Wait);
             }
             self.renew_date();
             let limits = self.head_limits;
@@ -56,13 +60,13 @@ impl Shard {
                     out.clear();
                     self.set_http_alarm(key, http.phase());
                     used = bytes.len();
-                    break (Protocol::Http(http), used, false);
+                    break (Protocol::Http(http), used, Flow::Stop);
                 }
                 Err(_) => {
                     self.push(key, &out, None);
                     out.clear();
                     self.end(key);
-                    break (Protocol::Http(http), bytes.len(), false);
+                    break (Protocol::Http(http), bytes.len(), Flow::Stop);
                 }
             };
             self.push(key, &out, None);
@@ -75,11 +79,11 @@ impl Shard {
                 }
                 Taken::Written { keep_alive: false } => {
                     self.end(key);
-                    break (Protocol::Http(http), bytes.len(), false);
+                    break (Protocol::Http(http), bytes.len(), Flow::Stop);
                 }
                 Taken::Pending(pending) => {
                     self.wait(key, pending);
-                    break (Protocol::Http(http), used, false);
+                    break (Protocol::Http(http), used, Flow::Stop);
                 }
                 Taken::Switched { protocol, pending } => {
                     break self.switch(key, http, protocol, pending, &mut bytes[used..], used);
@@ -117,7 +121,7 @@ impl Shard {
         pending: Option<Pending>,
         bytes: &mut [u8],
         used: usize,
-    ) -> (Protocol, usize, bool) {
+    ) -> (Protocol, usize, Flow) {
         self.set_alarm(key, None);
         let interval = self.limits().ping_interval;
         if interval > Duration::ZERO {
@@ -134,11 +138,11 @@ impl Shard {
         // Frames may have come in the same segment as the handshake.
         let mut rest = http.into_rest();
         if rest.is_empty() {
-            return (protocol, used, true);
+            return (protocol, used, Flow::Go);
         }
         rest.extend_from_slice(bytes);
         self.hold(key, &rest);
-        (protocol, used + bytes.len(), false)
+        (protocol, used + bytes.len(), Flow::Stop)
     }
 
     fn wait_stream(&mut self, key: ConnKey, pending: Pending) {

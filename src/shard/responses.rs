@@ -79,9 +79,8 @@ impl Shard {
         };
         http.answered();
         let phase = http.phase();
-        let last = !keep_alive || (conn.peer_finished && conn.held.is_empty());
         let paused = conn.paused;
-        if last {
+        if !keep_alive {
             self.end(key);
             return;
         }

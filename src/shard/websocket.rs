@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::Shard;
 use super::connection::{Alarm, Asked, Protocol, Ws};
 use super::outgoing::Behind;
+use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::conn::ws::{Event, WebSocket};
 use crate::engine::{Answer, Asker, Refusal};
@@ -26,12 +26,14 @@ impl Shard {
         key: ConnKey,
         mut ws: Box<Ws>,
         bytes: &mut [u8],
-    ) -> (Protocol, usize, bool) {
+    ) -> (Protocol, usize, Flow) {
         let mut used = 0;
+        let mut flow = Flow::Stop;
         let mut out = Vec::new();
         let limits = self.message_limits;
         loop {
             if ws.socket.is_open() && self.must_wait(key) {
+                flow = Flow::Wait;
                 break;
             }
             let Ws { socket, target, kind, dialect, asked } = &mut *ws;
@@ -95,7 +97,7 @@ impl Shard {
             let due = self.now + self.limits().close_wait;
             self.set_alarm(key, Some((due, Alarm::CloseDue)));
         }
-        (Protocol::WebSocket(ws), used, false)
+        (Protocol::WebSocket(ws), used, flow)
     }
 
     /// The engine has decided what a client asked for.

@@ -6,4 +6,5 @@ mod config;
 mod conformance;
 mod engine;
 mod live;
+mod sim;
 mod tidy;

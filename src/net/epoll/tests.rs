@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream as Client};
 
 use super::*;
 use crate::base::keys::{OfConnection, Slots};
+use crate::base::time::Time;
 use crate::net::listen::bind_all;
 use crate::route::{Listener, Origins};
 
@@ -39,6 +40,8 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
+    fn woke(&mut self, _now: Time) {}
+
     fn accepted(&mut self, listener: ListenerId, peer: SocketAddr) -> Option<ConnKey> {
         if self.refuse {
             return None;

@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use super::*;
 use crate::base::io::{Driver, Ended, Sink};
 use crate::base::keys::{ConnKey, ListenerId};
+use crate::base::time::Time;
 use crate::engine::{Asker, Outcome, Refusal, Ticket};
 use crate::net::clock::Clock;
 use crate::net::epoll::Epoll;
@@ -13,6 +14,8 @@ use crate::net::threads::Threads;
 struct Nobody;
 
 impl Sink for Nobody {
+    fn woke(&mut self, _now: Time) {}
+
     fn accepted(&mut self, _: ListenerId, _: std::net::SocketAddr) -> Option<ConnKey> {
         None
     }

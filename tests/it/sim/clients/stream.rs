@@ -1,0 +1,261 @@
+//! The judge of one listener's stream in our own dialect, whatever carries it: WebSocket, event stream or long-poll.
+
+use serde_json::Value;
+
+use crate::sim::model::{At, Entry};
+use crate::sim::scene::Scene;
+use crate::sim::setup::OPTIONS;
+use crate::sim::wire::json;
+
+/// What the server was asked to begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Present,
+    Since(At),
+    /// A position that cannot be followed: another epoch, or beyond the present.
+    Bogus(At),
+}
+
+/// An answer to this client alone.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Accepted { id: Option<u64>, at: At },
+    Refused { id: Option<u64>, code: String },
+}
+
+/// See the module. It outlives connections.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    who: String,
+    pub(crate) channel: String,
+    pub(crate) at: Option<At>,
+    asked: Asked,
+    /// On this connection, the snapshot or `resumed` has come.
+    pub(crate) begun: bool,
+    floor: Option<(usize, u64)>,
+    pub(crate) listeners: Option<u64>,
+}
+
+impl Stream {
+    pub(crate) fn new(who: &str, channel: &str) -> Stream {
+        Stream {
+            who: who.to_owned(),
+            channel: channel.to_owned(),
+            at: None,
+            asked: Asked::Present,
+            begun: false,
+            floor: None,
+            listeners: None,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.channel == "news" { "feed" } else { "vote" }
+    }
+
+    /// Begins anew: the `since` to ask for.
+    pub(crate) fn begin(&mut self, scene: &mut Scene) -> Option<String> {
+        let bogus = scene.random.chance(5).then(|| match self.at {
+            Some(at) if scene.random.chance(50) => At { revision: at.revision + 100_000, ..at },
+            _ => At { epoch: 0xbad, revision: 1 },
+        });
+        self.asked = match (bogus, self.at) {
+            (Some(at), _) => Asked::Bogus(at),
+            (None, Some(at)) if scene.random.chance(90) => Asked::Since(at),
+            (None, _) => Asked::Present,
+        };
+        self.begun = false;
+        self.floor = scene.model.floor(&self.channel);
+        self.listeners = None;
+        match self.asked {
+            Asked::Present => {
+                self.at = None;
+                None
+            }
+            Asked::Since(at) | Asked::Bogus(at) => Some(at.to_string()),
+        }
+    }
+
+    /// Judges one message.
+    pub(crate) fn take(&mut self, text: &str, scene: &mut Scene) -> Option<Reply> {
+        assert!(text.starts_with("{\"type\":\""), "{}: begins with its type: {text:?}", self.who);
+        let message = json(text);
+        match word(&message, "type") {
+            "snapshot" => self.snapshot(&message, scene),
+            "resumed" => self.resumed(&message, scene),
+            "tally" | "message" => self.publication(&message, scene),
+            "listeners" => {
+                assert!(self.begun, "{}: listeners before anything else", self.who);
+                self.listeners = Some(number(&message, "count"));
+                scene.coverage.hit("stream: listeners");
+            }
+            "ok" => return Some(self.accepted(&message, scene)),
+            "refused" => {
+                let code = word(&message, "code").to_owned();
+                assert!(message["expected"].is_string(), "a refusal says what is expected: {message}");
+                return Some(Reply::Refused { id: message["id"].as_u64(), code });
+            }
+            other => panic!("{}: no such type: {other}", self.who),
+        }
+        None
+    }
+
+    pub(crate) fn snapshot(&mut self, message: &Value, scene: &mut Scene) {
+        let at = At::read(word(message, "at"));
+        assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
+        assert_eq!(word(message, "kind"), self.kind(), "{}", self.who);
+        check_state(message, at, &self.channel, scene);
+        if self.begun {
+            let before = self.at.expect("it has begun");
+            let later = at.epoch != before.epoch || at.revision > before.revision;
+            assert!(later, "{}: a gap from {before} to {at}", self.who);
+            scene.coverage.hit("stream: snapshot behind a gap");
+        } else {
+            scene.model.check_floor(&self.channel, at, self.floor);
+            scene.coverage.hit(match self.asked {
+                Asked::Present => "stream: snapshot",
+                Asked::Since(_) => "stream: snapshot instead of a replay",
+                Asked::Bogus(_) => "stream: snapshot for a bogus position",
+            });
+        }
+        self.begun = true;
+        self.at = Some(at);
+    }
+
+    fn resumed(&mut self, message: &Value, scene: &mut Scene) {
+        let at = At::read(word(message, "at"));
+        assert!(!self.begun, "{}: resumed in the middle", self.who);
+        assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
+        assert_eq!(word(message, "kind"), self.kind(), "{}", self.who);
+        assert_eq!(Asked::Since(at), self.asked, "{}: resumed where it was not asked to", self.who);
+        let life = scene.model.life(&self.channel, at);
+        let replays = life.end() > at.revision;
+        scene.coverage.hit(if replays { "stream: resumed behind" } else { "stream: resumed at the end" });
+        self.begun = true;
+        self.at = Some(at);
+    }
+
+    /// The next publication: exactly the one that follows.
+    pub(crate) fn publication(&mut self, message: &Value, scene: &mut Scene) {
+        assert!(self.begun, "{}: a publication before anything else: {message}", self.who);
+        let before = self.at.expect("it has begun");
+        let at = At::read(word(message, "at"));
+        assert_eq!(at.epoch, before.epoch, "{}: another epoch without a word", self.who);
+        let life = scene.model.life(&self.channel, at);
+        // Nothing is conflated while there is no pace: every publication comes, and each by itself.
+        let expected = life.next_end(before.revision);
+        assert_eq!(Some(at.revision), expected, "{}: behind {before} comes {message}", self.who);
+        match word(message, "type") {
+            "tally" => check_counts(message, life.counts(at.revision)),
+            "message" => assert_eq!(entry(message), *life.entry(at.revision), "{}", self.who),
+            other => panic!("{}: no publication: {other}", self.who),
+        }
+        scene.coverage.hit("stream: publication");
+        self.at = Some(at);
+    }
+
+    /// The answer to a long-poll that began by [`begin`](Stream::begin). True if it had waited in vain.
+    pub(crate) fn polled(&mut self, message: &Value, scene: &mut Scene) -> bool {
+        if word(message, "type") == "snapshot" {
+            self.snapshot(message, scene);
+            return false;
+        }
+        assert_eq!(word(message, "type"), "publications", "{}", self.who);
+        assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
+        let Asked::Since(since) = self.asked else { panic!("{}: publications behind {:?}", self.who, self.asked) };
+        (self.begun, self.at) = (true, Some(since));
+        let publications = message["publications"].as_array().expect("a list");
+        for publication in publications {
+            self.publication(publication, scene);
+        }
+        let at = self.at.expect("set above");
+        assert_eq!(word(message, "at"), at.to_string(), "{}: where the last one led", self.who);
+        scene.model.check_floor(&self.channel, at, self.floor);
+        publications.is_empty()
+    }
+
+    fn accepted(&mut self, message: &Value, scene: &mut Scene) -> Reply {
+        let at = At::read(word(message, "at"));
+        assert!(self.begun, "{}: ok before anything else", self.who);
+        let seen = self.at.expect("it has begun");
+        let life = scene.model.life(&self.channel, at);
+        // The publication that covers it may be missing yet, none before that.
+        let missing = if seen.epoch == at.epoch { life.next_end(seen.revision) } else { None };
+        let in_order = seen.epoch == at.epoch && missing.is_none_or(|end| end >= at.revision);
+        assert!(in_order, "{}: law 4: ok at {at} while the stream is at {seen}", self.who);
+        Reply::Accepted { id: message["id"].as_u64(), at }
+    }
+
+    /// At rest: a live listener has all.
+    pub(crate) fn check_rest(&self, scene: &Scene) {
+        assert!(self.begun, "{}: joined, and got nothing", self.who);
+        let at = self.at.expect("it has begun");
+        let life = scene.model.present(&self.channel).expect("it is listened to");
+        assert_eq!((at.epoch, at.revision), (life.epoch, life.end()), "{}: at rest, {}", self.who, self.channel);
+    }
+}
+
+/// Judges the state in a snapshot.
+pub(crate) fn check_state(message: &Value, at: At, channel: &str, scene: &Scene) {
+    let life = scene.model.life(channel, at);
+    let state = &message["state"];
+    if channel != "news" {
+        let options = state["options"].as_array().unwrap_or_else(|| panic!("no options: {message}"));
+        let ids: Vec<&str> = options.iter().map(|option| word(option, "id")).collect();
+        assert_eq!(ids, OPTIONS, "{message}");
+        let counts: Vec<u64> = options.iter().map(|option| number(option, "count")).collect();
+        assert_eq!(counts, life.counts(at.revision), "{channel} at {at}");
+        assert_eq!(number(state, "total"), counts.iter().sum::<u64>(), "{message}");
+        return;
+    }
+    let messages = state["messages"].as_array().unwrap_or_else(|| panic!("no messages: {message}"));
+    assert!(messages.len() <= scene.knobs.limits.history_publications_max, "more than are kept");
+    let first = at.revision + 1 - messages.len() as u64;
+    for (revision, message) in (first..).zip(messages) {
+        let expected = At { revision, ..at };
+        assert_eq!(word(message, "at"), expected.to_string(), "the last ones, without a gap, up to {at}");
+        assert_eq!(entry(message), *life.entry(revision));
+    }
+}
+
+fn check_counts(message: &Value, expected: &[u64; OPTIONS.len()]) {
+    let counts = message["counts"].as_object().unwrap_or_else(|| panic!("no counts: {message}"));
+    assert_eq!(counts.len(), OPTIONS.len(), "{message}");
+    for (id, count) in OPTIONS.iter().zip(expected) {
+        assert_eq!(counts[*id].as_u64(), Some(*count), "{message}, {expected:?} expected");
+    }
+    assert_eq!(number(message, "total"), expected.iter().sum::<u64>(), "{message}");
+}
+
+/// A feed's message, as the model has it.
+fn entry(message: &Value) -> Entry {
+    if let Some(text) = message["text"].as_str() {
+        return Entry::Text(text.to_owned());
+    }
+    let coded = message["binary"].as_str().unwrap_or_else(|| panic!("neither text nor binary: {message}"));
+    Entry::Binary(unbase64(coded))
+}
+
+fn unbase64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert_eq!(text.len() % 4, 0, "padded");
+    let (mut bits, mut held, mut out) = (0u32, 0, Vec::new());
+    for digit in text.trim_end_matches('=').bytes() {
+        let value = DIGITS.iter().position(|other| *other == digit).expect("a base64 digit");
+        bits = (bits << 6) | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
+    }
+    out
+}
+
+pub(crate) fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("no text {key:?} in {value}"))
+}
+
+pub(crate) fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_else(|| panic!("no number {key:?} in {value}"))
+}

@@ -1,0 +1,139 @@
+//! The whole server in one thread, from one seed: several cores, the engine, clients over every transport, a network
+//! that cuts, delays, chops, stalls and resets, and a clock that is moved by hand.
+//!
+//! `TALLYCAST_SEEDS=5000 cargo test --test it sim::many_seeds` runs more seeds, from `TALLYCAST_SEED_FIRST`. A seed that
+//! fails prints how to run it again; with `TALLYCAST_TRACE=1` it tells all that happens, with `TALLYCAST_TRACE=steps3`
+//! only the lines that contain this.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use random::{Coverage, Random};
+use setup::Knobs;
+use world::World;
+
+mod clients;
+mod ending;
+mod model;
+mod network;
+mod random;
+mod scenarios;
+mod scene;
+mod setup;
+mod wire;
+mod world;
+
+const SEEDS: u64 = 300;
+const SEED_FIRST: u64 = 1;
+
+/// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
+const MUST_HAPPEN: [&str; 49] = [
+    "bad: closed for it",
+    "client: ping",
+    "client: reset",
+    "cookie: 429",
+    "cookie: session",
+    "cookie: session renewed",
+    "cookie: vote",
+    "cookie: vote in two tabs",
+    "cookie: waited in vain",
+    "core: flush left something",
+    "core: inbox overflowed",
+    "core: mail given back",
+    "core: mail to another core",
+    "echo: heartbeat",
+    "echo: message",
+    "engine: batch twice",
+    "network: completion",
+    "network: completion, partial",
+    "network: reset",
+    "network: short write",
+    "network: stalled down",
+    "network: stalled up",
+    "poll: news",
+    "poll: waited in vain",
+    "rest: listeners counted right",
+    "server: close 1001",
+    "server: close 4008",
+    "server: closed by reset",
+    "server: connection refused",
+    "server: paused",
+    "server: ping",
+    "sse: comment",
+    "sse: event",
+    "steps: refused",
+    "steps: vote seen",
+    "stream: listeners",
+    "stream: publication",
+    "stream: resumed at the end",
+    "stream: resumed behind",
+    "stream: snapshot",
+    "stream: snapshot behind a gap",
+    "stream: snapshot for a bogus position",
+    "stream: snapshot instead of a replay",
+    "web: 304",
+    "web: change accepted",
+    "web: change refused",
+    "web: refused, as is right",
+    "ws: vote accepted",
+    "ws: vote refused",
+];
+
+/// Runs one seed to its end: what happened, and a digest of all that clients read.
+fn seed(seed: u64) -> (Coverage, u64) {
+    let mut random = Random::new(seed);
+    let knobs = Knobs::draw(&mut random);
+    let (steps, crowd) = (knobs.steps, knobs.crowd);
+    let mut world = World::new(knobs, random.fork());
+    world.scene.note(|| format!("seed {seed}"));
+    world.clients = clients::population(&mut random, crowd);
+    for _ in 0..steps {
+        world.step();
+    }
+    world.end();
+    let mut coverage = std::mem::take(&mut world.scene.coverage);
+    world.scene.drivers.iter().for_each(|driver| coverage.add(&driver.coverage));
+    (coverage, world.scene.digest)
+}
+
+/// As [`seed`]; a failure says how to have it again.
+#[expect(clippy::print_stderr, reason = "the way to replay a failure is for the terminal")]
+fn replayable(number: u64) -> (Coverage, u64) {
+    catch_unwind(AssertUnwindSafe(|| seed(number))).unwrap_or_else(|panic| {
+        eprintln!("replay: TALLYCAST_SEED={number} cargo test --test it sim::one_seed -- --nocapture");
+        resume_unwind(panic)
+    })
+}
+
+fn from_environment(name: &str, usual: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")),
+        Err(_) => usual,
+    }
+}
+
+#[test]
+fn many_seeds() {
+    let first = from_environment("TALLYCAST_SEED_FIRST", SEED_FIRST);
+    let seeds = from_environment("TALLYCAST_SEEDS", SEEDS);
+    let mut coverage = Coverage::default();
+    for number in first..first + seeds {
+        coverage.add(&replayable(number).0);
+    }
+    if seeds >= SEEDS {
+        let missing: Vec<&str> = MUST_HAPPEN.into_iter().filter(|what| coverage.count(what) == 0).collect();
+        assert!(missing.is_empty(), "never happened: {missing:#?}\nwhat did:\n{}", coverage.table());
+    }
+}
+
+#[test]
+fn one_seed() {
+    let (coverage, _) = replayable(from_environment("TALLYCAST_SEED", 1));
+    scene::Trace::from_environment().print(tallycast::base::time::Time::ZERO, || coverage.table());
+}
+
+#[test]
+fn a_seed_replays_alike() {
+    for number in [7, 8] {
+        assert_eq!(replayable(number), replayable(number), "seed {number}");
+    }
+}
