@@ -48,13 +48,22 @@ pub trait Deliver: Readers {
     fn stuck(&mut self, conn: ConnKey, in_flight: Option<usize>);
 }
 
+/// What a reader takes along that leaves.
+#[derive(Debug)]
+pub struct Left {
+    /// The rest of the message in hand, if it was in the middle of one.
+    pub rest: Option<Slice>,
+    /// How far it will have got with that.
+    pub reached: u64,
+}
+
 /// A reader whom the tail has passed. It is no subscriber any more.
 #[derive(Debug)]
 pub struct Passed {
     /// Who.
     pub conn: ConnKey,
-    /// The rest of the message in hand, if it was in the middle of one.
-    pub rest: Option<Slice>,
+    /// What it takes along.
+    pub left: Left,
 }
 
 #[derive(Debug)]
@@ -128,10 +137,10 @@ impl SendLog {
         Place { lagging: false, index: (self.subscribers.len() - 1) as u32 }
     }
 
-    /// A reader leaves; up to two others move. Returns the rest of its message in hand, if it was in the middle of one.
-    pub fn leave(&mut self, place: Place, readers: &mut impl Readers) -> Option<Slice> {
+    /// A reader leaves; up to two others move.
+    pub fn leave(&mut self, place: Place, readers: &mut impl Readers) -> Left {
         let subscriber = self.take(place, readers);
-        self.rest_of(subscriber, readers)
+        self.left_of(subscriber, readers)
     }
 
     /// Makes a subscriber a laggard: it is stuck.
@@ -243,7 +252,7 @@ impl SendLog {
                         continue;
                     }
                     self.take(Place { lagging, index }, readers);
-                    passed.push(Passed { conn: subscriber.conn, rest: self.rest_of(subscriber, readers) });
+                    passed.push(Passed { conn: subscriber.conn, left: self.left_of(subscriber, readers) });
                 }
             }
             self.drop_front();
@@ -267,9 +276,9 @@ impl SendLog {
         }
     }
 
-    fn rest_of(&self, Subscriber { conn, cursor }: Subscriber, readers: &impl Readers) -> Option<Slice> {
-        let boundary = self.boundary(cursor + readers.in_flight(conn) as u64);
-        (boundary > cursor).then(|| self.rest(cursor, boundary))
+    fn left_of(&self, Subscriber { conn, cursor }: Subscriber, readers: &impl Readers) -> Left {
+        let reached = self.boundary(cursor + readers.in_flight(conn) as u64);
+        Left { rest: (reached > cursor).then(|| self.rest(cursor, reached)), reached }
     }
 
     fn rest(&self, cursor: u64, boundary: u64) -> Slice {

@@ -54,7 +54,7 @@ impl Shard {
         let key = passed.conn;
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.subscriptions.retain(|known| (known.mirror, known.log) != (mirror, log));
-        conn.outgoing().passed(mirror, log, passed.rest);
+        conn.outgoing().left(mirror, log, passed.left);
         conn.outgoing().forget_pieces();
         self.recount(mirror);
         self.close_websocket(key, close::TOO_SLOW, "too slow: come back and resume");
@@ -104,12 +104,12 @@ impl Shard {
             };
             let log = &mut mirror.logs[usize::from(subscription.log)].log;
             let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
-            let rest = log.leave(subscription.place, &mut readers);
+            let left = log.leave(subscription.place, &mut readers);
             log.forget();
             if let Some(conn) = self.conns.get_mut(key)
-                && (rest.is_some() || conn.outgoing.is_some())
+                && (left.rest.is_some() || conn.outgoing.is_some())
             {
-                conn.outgoing().passed(subscription.mirror, subscription.log, rest);
+                conn.outgoing().left(subscription.mirror, subscription.log, left);
             }
             self.recount(subscription.mirror);
         }

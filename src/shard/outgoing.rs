@@ -12,6 +12,7 @@ use crate::base::keys::{MirrorKey, OfMirror, Slots};
 use crate::base::limits::SCRATCH_BYTES_MAX;
 use crate::base::segment::{Slice, Writer};
 use crate::mirror::Mirror;
+use crate::mirror::sendlog::Left;
 
 /// Private pieces, in order.
 #[derive(Debug, Default)]
@@ -100,7 +101,9 @@ impl Outgoing {
             return;
         }
         self.bytes += bytes.len();
-        if let Some(Piece { bytes: Bytes::Owned(last), messages, behind: last_behind, .. }) = self.pieces.back_mut()
+        // What is in flight ends where it ended when it took off: behind it a log may be in the middle of a message.
+        if self.flight.is_empty()
+            && let Some(Piece { bytes: Bytes::Owned(last), messages, behind: last_behind, .. }) = self.pieces.back_mut()
             && *last_behind == behind
             && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
         {
@@ -129,14 +132,24 @@ impl Outgoing {
         }
     }
 
-    /// Its log has gone on: what was in hand is kept here.
-    pub(super) fn passed(&mut self, mirror: MirrorKey, log: u8, rest: Option<Slice>) {
+    /// Its log has gone on without it: what was in hand is kept here, and pieces that stand behind what it will not get
+    /// are dropped.
+    pub(super) fn left(&mut self, mirror: MirrorKey, log: u8, left: Left) {
+        let Outgoing { pieces, bytes, .. } = self;
+        pieces.retain(|piece| {
+            let of_log = piece.behind.is_some_and(|behind| (behind.mirror, behind.log) == (mirror, log));
+            let keeps = !of_log || piece.sent > 0 || piece.behind.is_some_and(|behind| behind.offset <= left.reached);
+            if !keeps {
+                *bytes -= piece.bytes.get().len();
+            }
+            keeps
+        });
         for part in &mut self.flight {
             if part.source == (Source::Log { mirror, log }) {
                 part.source = Source::Rest;
             }
         }
-        self.rest = rest;
+        self.rest = left.rest.or_else(|| self.rest.take());
     }
 
     /// Bytes of a log that are under way.
@@ -184,12 +197,14 @@ pub(super) fn gather(
             Some(Reading { subscription, log, cursor: log.cursor(subscription.place) })
         })
         .collect();
-    if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
-        load.add(Source::Rest, Stretch::Shared(rest.clone()));
-    }
+    // Only one of these can be begun. A piece that is comes first: the rest may be of a log that was passed while it
+    // stood behind that piece in a send.
     let begun = outgoing.and_then(|outgoing| outgoing.pieces.front()).filter(|piece| piece.sent > 0);
     if let Some(piece) = begun {
         load.add_piece(piece);
+    }
+    if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
+        load.add(Source::Rest, Stretch::Shared(rest.clone()));
     }
     for reading in &mut reading {
         let boundary = reading.log.boundary(reading.cursor);

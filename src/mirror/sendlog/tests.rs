@@ -129,7 +129,7 @@ fn run(seed: u64) -> [usize; 3] {
             2 => {
                 if let Some(conn) = some(&mut random, &world, false) {
                     let place = world.readers[&conn].place.unwrap();
-                    let rest = log.leave(place, &mut world);
+                    let rest = log.leave(place, &mut world).rest;
                     log.forget();
                     world.gone(conn, rest);
                     keys.remove(conn);
@@ -163,8 +163,8 @@ fn run(seed: u64) -> [usize; 3] {
                 }
             }
             _ => {
-                for Passed { conn, rest } in log.trim(tail_bytes_max, &mut world) {
-                    world.gone(conn, rest);
+                for Passed { conn, left } in log.trim(tail_bytes_max, &mut world) {
+                    world.gone(conn, left.rest);
                     keys.remove(conn);
                     passed += 1;
                 }
