@@ -175,6 +175,7 @@ impl Shard {
         if known_listeners.is_some_and(|known| known != attached.listeners) {
             self.spread_listeners(key, attached.listeners);
         }
+        self.recount(key);
         let early = self.mirrors.get_mut(key).map(|mirror| std::mem::take(&mut mirror.early));
         for Outcome { ticket, result, .. } in early.unwrap_or_default() {
             if let Asker::Connection(conn) = ticket.asker {

@@ -15,7 +15,7 @@ use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, CoreId, MirrorKey, OfSession, SessionKey, Slots};
 use crate::base::time::Time;
 use crate::base::wheel::TimerKey;
-use crate::engine::{Change, Epoch, NoPosition, Position, Refusal, State};
+use crate::engine::{Change, Position, Refusal, State};
 use crate::mirror::Standing;
 use crate::route::dialect::{Dialect, bare};
 use crate::route::{DialectId, Target};
@@ -23,40 +23,37 @@ use crate::route::{DialectId, Target};
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "tallycast_session";
 /// Who was polled no longer ago than this is listening: a new page leaves the cursor where it is.
-const POLLED_LATELY: Duration = Duration::from_secs(5);
+const POLLED_LATELY: Duration = Duration::from_secs(30);
 
-/// A session's name, as the cookie has it: where it lives, which it is, a secret, and where it began, so that who comes
-/// back after it has expired goes on from there.
+/// A session's name, as the cookie has it: where it lives, which it is, and a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionName {
     pub(super) core: CoreId,
     key: SessionKey,
     secret: u64,
-    start: Option<Position>,
 }
 
 impl fmt::Display for SessionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:x}.{:x}.", self.core.0, self.key.pack(), self.secret)?;
-        match self.start {
-            Some(start) => start.fmt(f),
-            None => Ok(()),
-        }
+        write!(f, "{}.{:x}.{:x}", self.core.0, self.key.pack(), self.secret)
     }
 }
 
-impl FromStr for SessionName {
-    type Err = NoPosition;
+/// The text is no session's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoName;
 
-    fn from_str(text: &str) -> Result<SessionName, NoPosition> {
-        let mut parts = text.splitn(4, '.');
-        let mut part = || parts.next().ok_or(NoPosition);
-        let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NoPosition);
+impl FromStr for SessionName {
+    type Err = NoName;
+
+    fn from_str(text: &str) -> Result<SessionName, NoName> {
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().ok_or(NoName);
+        let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NoName);
         Ok(SessionName {
-            core: CoreId(part()?.parse().map_err(|_| NoPosition)?),
+            core: CoreId(part()?.parse().map_err(|_| NoName)?),
             key: SessionKey::unpack(hex(part()?)?),
             secret: hex(part()?)?,
-            start: Some(part()?).filter(|start| !start.is_empty()).map(str::parse).transpose()?,
         })
     }
 }
@@ -95,15 +92,25 @@ struct Session {
     secret: u64,
     target: Target,
     dialect: DialectId,
-    /// What was answered last; `None`: it begins with the next change.
-    cursor: Option<Position>,
-    /// After history was lost: the present counts that are still to be told, one at a time.
+    cursor: Cursor,
+    /// The present counts that are still to be told, one at a time.
     present: VecDeque<(u16, u64)>,
     parked: Vec<Parked>,
     used: Time,
     polled: Option<Time>,
     /// Where it is listed while it has parked polls.
     mirror: Option<MirrorKey>,
+}
+
+/// How far a session's client has been told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cursor {
+    /// Nothing yet: it begins with the next change.
+    Next,
+    /// Up to here.
+    At(Position),
+    /// Something, but how far is not known any more: it begins with the present counts.
+    Lost,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +177,8 @@ impl Shard {
         let (name, cookie) = match known {
             Some(name) => (name, false),
             None => {
-                let start = name.and_then(|name| name.start);
-                (self.new_session(poll.target.clone(), poll.dialect, start)?, true)
+                let cursor = if name.is_some() { Cursor::Lost } else { Cursor::Next };
+                (self.new_session(poll.target.clone(), poll.dialect, cursor)?, true)
             }
         };
         Ok(Pending::Session { name, number, how, poll, cookie })
@@ -329,7 +336,7 @@ impl Shard {
                 let body = refusal_json(refusal.code(), refusal.expected());
                 self.answer(conn, &how, status(&refusal), &headers, &body);
             }
-            PollAnswer::Unknown => match self.new_session(poll.target.clone(), poll.dialect, name.start) {
+            PollAnswer::Unknown => match self.new_session(poll.target.clone(), poll.dialect, Cursor::Lost) {
                 Ok(name) => {
                     let number = self.next_number();
                     if let Some(conn) = self.conns.get_mut(conn) {
@@ -357,7 +364,7 @@ impl Shard {
                 self.renew_session(name, at);
                 None
             }
-            _ => self.new_session(target, session.dialect, Some(at)).ok().map(cookie_header),
+            _ => self.new_session(target, session.dialect, Cursor::At(at)).ok().map(cookie_header),
         }
     }
 
@@ -367,7 +374,7 @@ impl Shard {
         if let Some(session) = self.sessions.get_mut(name) {
             let polled_lately = session.polled.is_some_and(|polled| polled + POLLED_LATELY > now);
             if session.parked.is_empty() && !polled_lately {
-                session.cursor = Some(at);
+                session.cursor = Cursor::At(at);
                 session.present.clear();
             }
             self.sessions.touch(name.key, now);
@@ -392,12 +399,7 @@ impl Shard {
     }
 
     /// A new session; at the bound, instead of the one that was unused for longest.
-    fn new_session(
-        &mut self,
-        target: Target,
-        dialect: DialectId,
-        start: Option<Position>,
-    ) -> Result<SessionName, Refusal> {
+    fn new_session(&mut self, target: Target, dialect: DialectId, cursor: Cursor) -> Result<SessionName, Refusal> {
         if self.sessions.len() >= self.limits().sessions_max {
             let idle = |(_, key): &&(Time, SessionKey)| {
                 self.sessions.slots.get(*key).is_some_and(|session| session.parked.is_empty())
@@ -413,7 +415,7 @@ impl Shard {
             secret,
             target,
             dialect,
-            cursor: start,
+            cursor,
             present: VecDeque::new(),
             parked: Vec::new(),
             used: self.now,
@@ -421,7 +423,7 @@ impl Shard {
             mirror: None,
         });
         self.sessions.by_use.insert((self.now, key));
-        Ok(SessionName { core: self.core, key, secret, start })
+        Ok(SessionName { core: self.core, key, secret })
     }
 
     fn nothing_new(&self, dialect: DialectId) -> PollAnswer {
@@ -473,18 +475,19 @@ impl Shard {
 }
 
 impl Session {
-    /// The next vote that it has not told; after lost history each option's present count.
+    /// The next vote that it has not told; where that is not known or kept any more, each option's present count.
     fn next(&mut self, standing: &Standing) -> Option<(u16, u64)> {
         if let Some(present) = self.present.pop_front() {
             return Some(present);
         }
-        let cursor = *self.cursor.get_or_insert(standing.at());
-        let Some(mut news) = standing.history.follow(cursor) else {
-            let State::Tally { counts, .. } = &standing.state else {
-                return None;
-            };
+        if self.cursor == Cursor::Next {
+            self.cursor = Cursor::At(standing.at());
+        }
+        let known = if let Cursor::At(at) = self.cursor { Some(at) } else { None };
+        let Some((cursor, mut news)) = known.and_then(|at| Some((at, standing.history.follow(at)?))) else {
+            let State::Tally { counts, .. } = &standing.state else { return None };
             self.present = counts.iter().enumerate().map(|(option, count)| (option as u16, *count)).collect();
-            self.cursor = Some(standing.at());
+            self.cursor = Cursor::At(standing.at());
             return self.present.pop_front();
         };
         let publication = news.next()?;
@@ -493,7 +496,7 @@ impl Session {
         };
         let revision = cursor.revision + 1;
         let step = steps.get((revision - publication.first) as usize)?;
-        self.cursor = Some(Position { epoch: Epoch(cursor.epoch.0), revision });
+        self.cursor = Cursor::At(Position { epoch: cursor.epoch, revision });
         Some((step.option, step.count))
     }
 }
@@ -508,13 +511,10 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        let start = Some(Position { epoch: Epoch(0xe1f), revision: 7 });
-        for start in [None, start] {
-            let name = SessionName { core: CoreId(3), key: SessionKey::unpack(0x1_0000_0002), secret: 0xabc, start };
-            assert_eq!(name.to_string().parse(), Ok(name));
-        }
-        for bad in ["", "1", "1.2.3", "x.1.1.", "1.x.1.", "1.1.x.", "1.1.1.x", "70000.1.1."] {
-            assert_eq!(bad.parse::<SessionName>(), Err(NoPosition), "{bad}");
+        let name = SessionName { core: CoreId(3), key: SessionKey::unpack(0x1_0000_0002), secret: 0xabc };
+        assert_eq!(name.to_string().parse(), Ok(name));
+        for bad in ["", "1", "1.2", "x.1.1", "1.x.1", "1.1.x", "1.1.1.", "70000.1.1"] {
+            assert_eq!(bad.parse::<SessionName>(), Err(NoName), "{bad}");
         }
     }
 }
