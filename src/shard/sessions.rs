@@ -243,33 +243,29 @@ impl Shard {
 
     fn tell_due_sessions(&mut self) {
         for key in std::mem::take(&mut self.due_sessions) {
-            let Some(session) = self.sessions.slots.get_mut(key) else {
-                continue;
-            };
-            if session.parked.is_empty() {
-                continue;
-            }
-            let Some(mirror) = session.mirror.and_then(|mirror| self.mirrors.get(mirror)) else {
-                continue;
-            };
-            let Some(standing) = mirror.live() else { continue };
-            let Some((option, count)) = session.next(standing) else {
-                continue;
-            };
-            let State::Tally { options, .. } = &standing.state else {
-                continue;
-            };
-            let Dialect::Steps { key: name } = self.setup.dialect(session.dialect) else {
-                continue;
-            };
-            let mut body = Vec::new();
-            bare::poll(&mut body, name, Some((&options[usize::from(option)], count)));
-            self.answer_all(key, |_| true, &PollAnswer::Body(body));
+            self.tell_session(key);
         }
+    }
+
+    /// Answers a session's parked polls, if there is something that it has not told.
+    fn tell_session(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.slots.get_mut(key) else { return };
+        if session.parked.is_empty() {
+            return;
+        }
+        let Some(mirror) = session.mirror.and_then(|mirror| self.mirrors.get(mirror)) else { return };
+        let Some(standing) = mirror.live() else { return };
+        let Some((option, count)) = session.next(standing) else { return };
+        let State::Tally { options, .. } = &standing.state else { return };
+        let Dialect::Steps { key: name } = self.setup.dialect(session.dialect) else { return };
+        let mut body = Vec::new();
+        bare::poll(&mut body, name, Some((&options[usize::from(option)], count)));
+        self.answer_all(key, |_| true, &PollAnswer::Body(body));
     }
 
     /// Some polls of a session have waited long enough.
     pub(super) fn session_polls_over(&mut self, key: SessionKey) {
+        self.tell_session(key);
         let Some(session) = self.sessions.slots.get(key) else {
             return;
         };
