@@ -33,6 +33,9 @@ impl Shard {
     /// Sends a WebSocket close; the connection ends when the peer has answered it.
     pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &'static str) {
         let close_wait = self.limits().close_wait;
+        if self.refuse_stream(key) {
+            return;
+        }
         self.unsubscribe(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.protocol {
@@ -177,6 +180,9 @@ impl Shard {
             (Protocol::Http(_), Some(Pending::Session { .. })) => self.answer_session_over(key),
             // Their answers are under way, and are the last.
             (Protocol::Http(_), Some(Pending::Op { .. } | Pending::Read { .. })) => {}
+            (Protocol::EventStream(_), Some(_)) => {
+                self.refuse_stream(key);
+            }
             (Protocol::Http(_) | Protocol::EventStream(_) | Protocol::Away, _) => self.end(key),
         }
     }

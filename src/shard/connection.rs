@@ -153,8 +153,9 @@ pub(super) enum Read {
     Poll { since: Option<Position>, until: Time },
     /// A page, and the cookie of a new session for who has none.
     Page { page: PageId, language: Language, session: Option<PageSession> },
-    /// A stream begins: snapshot or replay, then its log.
-    Join { encoding: Encoding, since: Option<Position> },
+    /// A stream begins: the response's head, snapshot or replay, then its log. Who has the head misses nothing from then
+    /// on, in a dialect without snapshots too.
+    Join { encoding: Encoding, since: Option<Position>, head: Box<[u8]> },
 }
 
 /// The session that goes with a page.

@@ -19,6 +19,8 @@ use crate::mirror::sendlog::Left;
 pub(super) struct Outgoing {
     /// The rest of a log's message whose log has gone on without this reader.
     rest: Option<Slice>,
+    /// How many pieces come before that rest: they stood before it in the send that was in flight when the log left.
+    before_rest: usize,
     pieces: VecDeque<Piece>,
     bytes: usize,
     /// What the driver has under way.
@@ -144,10 +146,16 @@ impl Outgoing {
             }
             keeps
         });
-        for part in &mut self.flight {
-            if part.source == (Source::Log { mirror, log }) {
-                part.source = Source::Rest;
-            }
+        let source = Source::Log { mirror, log };
+        if left.rest.is_some() {
+            let before = self.flight.iter().take_while(|part| part.source != source);
+            self.before_rest = match self.flight.iter().any(|part| part.source == source) {
+                true => before.filter(|part| part.source == Source::Piece).count(),
+                false => 0,
+            };
+        }
+        for part in self.flight.iter_mut().filter(|part| part.source == source) {
+            part.source = Source::Rest;
         }
         self.rest = left.rest.or_else(|| self.rest.take());
     }
@@ -178,6 +186,7 @@ impl Outgoing {
             front.sent += len;
             if front.sent == front.bytes.get().len() {
                 self.pieces.pop_front();
+                self.before_rest = self.before_rest.saturating_sub(1);
             }
         }
     }
@@ -197,10 +206,11 @@ pub(super) fn gather(
             Some(Reading { subscription, log, cursor: log.cursor(subscription.place) })
         })
         .collect();
-    // Only one of these can be begun. A piece that is comes first: the rest may be of a log that was passed while it
-    // stood behind that piece in a send.
-    let begun = outgoing.and_then(|outgoing| outgoing.pieces.front()).filter(|piece| piece.sent > 0);
-    if let Some(piece) = begun {
+    // Only what comes first can be begun: a piece, the rest of a message, or a log's message.
+    let pieces = || outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
+    let begun = usize::from(pieces().next().is_some_and(|piece| piece.sent > 0));
+    let first = outgoing.map_or(0, |outgoing| outgoing.before_rest).max(begun);
+    for piece in pieces().take(first) {
         load.add_piece(piece);
     }
     if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
@@ -210,8 +220,7 @@ pub(super) fn gather(
         let boundary = reading.log.boundary(reading.cursor);
         reading.load(boundary, &mut load);
     }
-    let pieces = outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
-    for piece in pieces.skip(usize::from(begun.is_some())) {
+    for piece in pieces().skip(first) {
         if let Some(behind) = piece.behind {
             let before = |reading: &&mut Reading<'_>| {
                 reading.subscription.mirror == behind.mirror && reading.subscription.log == behind.log

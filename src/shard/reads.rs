@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::connection::{Alarm, Answering, Pending, Protocol, Read};
+use super::connection::{Alarm, Answering, Pending, Read};
 use super::responses::JSON;
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
@@ -51,7 +51,7 @@ impl Shard {
             Read::Page { page, language, session } => {
                 shard.answer_with_page(key, mirror, &how, page, language, session)
             }
-            Read::Join { encoding, since } => shard.begin_stream(key, mirror, encoding, since),
+            Read::Join { encoding, since, head } => shard.begin_stream(key, mirror, encoding, since, &head),
         });
         if written.is_none() {
             self.fail_mirror(mirror, &Refusal::Failed);
@@ -177,12 +177,15 @@ impl Shard {
     }
 
     /// A stream's first bytes: a replay if `since` can be followed, the present state otherwise; then it reads its log.
-    fn begin_stream(&mut self, key: ConnKey, mirror_key: MirrorKey, encoding: Encoding, since: Option<Position>) {
-        let is_open = self.conns.get(key).is_some_and(|conn| match &conn.protocol {
-            Protocol::WebSocket(ws) => ws.socket.is_open(),
-            Protocol::EventStream(_) => true,
-            Protocol::Http(_) | Protocol::Away => false,
-        });
+    fn begin_stream(
+        &mut self,
+        key: ConnKey,
+        mirror_key: MirrorKey,
+        encoding: Encoding,
+        since: Option<Position>,
+        head: &[u8],
+    ) {
+        self.push(key, head, None);
         let Encoding { transport, dialect } = encoding;
         let dialect = self.setup.dialect(dialect).clone();
         let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
@@ -191,9 +194,6 @@ impl Shard {
         let (Some(standing), Some(snapshot)) = (mirror.live(), mirror.snapshot()) else {
             return;
         };
-        if !is_open {
-            return;
-        }
         let listeners = standing.listeners;
         let encoder = &mut self.encoder;
         let news: Option<Vec<Arc<Publication>>> =

@@ -19,6 +19,9 @@ use crate::route::{DialectId, Serve, Target};
 use crate::wire::http::{self, BodyFraming};
 use crate::wire::ws::handshake;
 
+/// How long an EventSource waits before it comes back.
+const RETRY_MILLIS: u32 = 1000;
+
 /// What became of a request.
 pub(super) enum Taken {
     /// The response is written. Whether the connection goes on.
@@ -269,13 +272,18 @@ impl Shard {
             Err(expected) => return self.refuse(out, how, 400, "malformed", expected, &[]),
         };
         let encoding = Encoding { dialect, transport: Transport::WebSocket };
-        let pending = match self.join(how, &target, encoding, since) {
-            Ok(pending) => pending,
-            Err(refusal) => return self.refuse_now(out, how, &refusal),
-        };
-        handshake::write_response(out, &accepted.accept, &[]);
-        let ws = self.new_websocket(target, dialect);
-        Taken::Switched { protocol: Protocol::WebSocket(Box::new(ws)), pending }
+        let mut head = Vec::new();
+        handshake::write_response(&mut head, &accepted.accept, &[]);
+        match self.join(how, &target, encoding, since, &head) {
+            Ok(pending) => {
+                if pending.is_none() {
+                    out.extend_from_slice(&head);
+                }
+                let ws = self.new_websocket(target, dialect);
+                Taken::Switched { protocol: Protocol::WebSocket(Box::new(ws)), pending }
+            }
+            Err(refusal) => self.refuse_now(out, how, &refusal),
+        }
     }
 
     /// A stream begins. A kind that never reaches the engine has nothing to listen to.
@@ -285,12 +293,13 @@ impl Shard {
         target: &Target,
         encoding: Encoding,
         since: Option<Position>,
+        head: &[u8],
     ) -> Result<Option<Pending>, Refusal> {
         if self.setup.class(target.class).spec.is_none() {
             return Ok(None);
         }
         let mirror = self.mirror_of(target)?;
-        Ok(Some(Pending::Read { mirror, how: how.clone(), read: Read::Join { encoding, since } }))
+        Ok(Some(Pending::Read { mirror, how: how.clone(), read: Read::Join { encoding, since, head: head.into() } }))
     }
 
     fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
@@ -328,23 +337,24 @@ impl Shard {
         target: &Target,
         since: Option<Position>,
     ) -> Taken {
-        let encoding = Encoding { dialect: DialectId::TALLYCAST, transport: Transport::EventStream };
-        let pending = match self.join(how, target, encoding, since) {
-            Ok(pending) => pending,
-            Err(refusal) => return self.refuse_now(out, how, &refusal),
-        };
         let mut headers =
             vec![("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")];
         if let Some(origin) = &how.origin {
             headers.extend([("Access-Control-Allow-Origin", &**origin), ("Vary", "Origin")]);
         }
         self.renew_date();
-        http::write_stream_head(out, 200, &headers, &self.date.1);
+        let mut head = Vec::new();
+        http::write_stream_head(&mut head, 200, &headers, &self.date.1);
         if how.head_only {
+            out.extend_from_slice(&head);
             return Taken::Written { keep_alive: false };
         }
-        crate::wire::sse::write_retry(out, 1000);
-        Taken::Switched { protocol: Protocol::EventStream(EventStream), pending }
+        crate::wire::sse::write_retry(&mut head, RETRY_MILLIS);
+        let encoding = Encoding { dialect: DialectId::TALLYCAST, transport: Transport::EventStream };
+        match self.join(how, target, encoding, since, &head) {
+            Ok(pending) => Taken::Switched { protocol: Protocol::EventStream(EventStream), pending },
+            Err(refusal) => self.refuse_now(out, how, &refusal),
+        }
     }
 
     fn read_mirror(&mut self, out: &mut Vec<u8>, how: Answering, target: &Target, read: Read) -> Taken {

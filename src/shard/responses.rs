@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::Shard;
-use super::connection::{Answering, Pending, Protocol, Reply};
+use super::connection::{Answering, Pending, Protocol, Read, Reply};
 use crate::base::keys::ConnKey;
 use crate::engine::{Answer, Refusal};
 use crate::route::dialect::own;
@@ -125,6 +125,19 @@ impl Shard {
     fn refuse_post(&mut self, key: ConnKey, how: &Answering, reply: &Reply, refusal: &Refusal) {
         let (content_type, body) = refusal_body(reply, refusal);
         self.answer(key, how, status(refusal), &[("Content-Type", content_type)], &body);
+    }
+
+    /// Answers a stream's request that has no response yet: there is none to be had now. False if there is no such.
+    pub(super) fn refuse_stream(&mut self, key: ConnKey) -> bool {
+        let pending = self.conns.get(key).and_then(|conn| conn.pending.as_deref());
+        let Some(Pending::Read { how, read: Read::Join { .. }, .. }) = pending else { return false };
+        let how = Answering { keep_alive: false, ..how.clone() };
+        let mut out = Vec::new();
+        let body = refusal_json(Refusal::Busy.code(), Refusal::Busy.expected());
+        self.write_response(&mut out, &how, 503, &[("Content-Type", JSON)], &body);
+        self.push(key, &out, None);
+        self.end(key);
+        true
     }
 
     /// Answers the request in hand with a refusal, whatever it waits for.

@@ -96,9 +96,8 @@ impl Shard {
 
     /// Sends a ping, or a comment to an event stream. Returns whether there will be an answer.
     fn ask_whether_there(&mut self, key: ConnKey) -> bool {
-        let Some(conn) = self.conns.get_mut(key) else {
-            return false;
-        };
+        // Not before a stream has begun.
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.pending.is_none()) else { return false };
         let mut out = Vec::new();
         let asked = match &mut conn.protocol {
             Protocol::WebSocket(ws) => {
