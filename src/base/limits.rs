@@ -29,6 +29,8 @@ pub const TURN_EVENTS_MAX: usize = 256;
 pub const TURN_ACCEPTS_MAX: usize = 64;
 /// Bytes that a driver reads in one turn, about: at this much it leaves the rest for the next.
 pub const TURN_READ_BYTES_MAX: usize = 1 << 20;
+/// Messages and requests that a shard reads in one turn; the rest waits for the next. At 100 to 500 ns each: about 1 ms.
+pub const TURN_MESSAGES_MAX: usize = 2048;
 /// Sends that a shard does in one turn; a longer round goes on in the next. At 3.5 to 5 us each: about 1 ms.
 pub const FLUSH_SENDS_MAX: usize = 224;
 /// Bytes put together for one send out of private pieces and pieces of logs; what is larger is sent from where it lies.

@@ -115,7 +115,7 @@ impl Shard {
                 .reads
                 .iter()
                 .any(|(_, mirror)| self.mirrors.get(*mirror).is_none_or(|mirror| mirror.live().is_some()))
-            || self.waiting.iter().any(|key| !self.must_wait(*key))
+            || self.waiting.iter().any(|key| !self.has_no_room(*key))
     }
 
     /// Adds a message for one connection alone.

@@ -27,7 +27,7 @@ use rand::rngs::StdRng;
 use crate::base::hash::{Map, Seed};
 use crate::base::io::{Ended, Sink};
 use crate::base::keys::{ConnKey, CoreId, ListenerId, MirrorKey, OfConnection, OfMirror, SessionKey, Slots};
-use crate::base::limits::{Limits, OPS_IN_FLIGHT_MAX};
+use crate::base::limits::{Limits, OPS_IN_FLIGHT_MAX, TURN_MESSAGES_MAX};
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 use crate::engine::{Act, Asker, Batch, ChannelName, EngineMail, Op, Position, Refusal, Ticket};
@@ -141,7 +141,9 @@ pub struct Shard {
     ready: VecDeque<ConnKey>,
     /// Logs with something to send.
     rounds: VecDeque<(MirrorKey, u8)>,
-    /// Connections whose parsing waits for room.
+    /// Messages and requests read in this turn.
+    turn_messages: usize,
+    /// Connections whose parsing waits for room, or for the next turn.
     waiting: Vec<ConnKey>,
     commands: Vec<Command>,
 
@@ -195,6 +197,7 @@ impl Shard {
             recount: Vec::new(),
             ready: VecDeque::new(),
             rounds: VecDeque::new(),
+            turn_messages: 0,
             waiting: Vec::new(),
             commands: Vec::new(),
             ops: Vec::new(),
@@ -348,6 +351,9 @@ impl Shard {
 impl Sink for Shard {
     fn woke(&mut self, now: Time) {
         self.now = self.now.max(now);
+        self.turn_messages = 0;
+        // Who waits comes before who has just sent more: each gets its share of a turn.
+        self.resume_waiting();
     }
 
     fn accepted(&mut self, listener: ListenerId, _peer: SocketAddr) -> Option<ConnKey> {
@@ -455,9 +461,14 @@ impl Shard {
         }
     }
 
-    /// Whether parsing must wait: for room in what waits for this connection, in the engine or in its channel's log, or
-    /// for the request in hand to be answered.
+    /// Whether parsing must wait: for room, or for the next turn.
     fn must_wait(&self, key: ConnKey) -> bool {
+        self.turn_messages >= TURN_MESSAGES_MAX || self.has_no_room(key)
+    }
+
+    /// Whether there is no room: in what waits for this connection, in the engine or in its channel's log; or whether
+    /// the request in hand is to be answered first.
+    fn has_no_room(&self, key: ConnKey) -> bool {
         let Some(conn) = self.conns.get(key) else { return false };
         let limits = self.limits();
         let private =

@@ -53,6 +53,7 @@ impl Shard {
             self.date.1 = date;
             let taken = match next {
                 Ok((len, Some(request))) => {
+                    self.turn_messages += 1;
                     let taken = self.request(key, &request, &mut out);
                     used += len;
                     taken

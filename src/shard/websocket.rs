@@ -58,6 +58,7 @@ impl Shard {
                     break;
                 }
             };
+            self.turn_messages += 1;
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
                 Ok(incoming) => (self.receive(target, Sender::Listener, incoming.content.message()), incoming.id),

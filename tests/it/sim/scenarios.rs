@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::clients::link::{Requests, Seen, State, WebSocket};
 use super::random::Random;
-use super::setup::Knobs;
+use tallycast::base::limits::TURN_MESSAGES_MAX;
+
+use super::setup::{HEARTBEAT, HEARTBEAT_EVERY, Knobs};
 use super::wire::{Response, json};
 use super::world::World;
 
@@ -214,4 +216,32 @@ fn two_tabs_share_a_cookie_and_see_the_same_vote() {
         let vote = poll(&mut world, &mut tabs[0]).expect("the vote");
         assert_eq!(vote.json(), json("{\"status\":true,\"data\":{\"uid\":\"2\",\"count\":1}}"));
     }
+}
+
+/// Whatever the moment at which it is set.
+#[test]
+fn a_timer_is_never_early_and_at_most_a_millisecond_late() {
+    let mut world = world(Knobs::calm(1));
+    for nanos in [0, 1, 999_999, 1_000_000, 1_000_001, 123_456_789, 987_654_321] {
+        world.pass(Duration::from_nanos(nanos));
+        let mut window = Window::open(&mut world, "/c/echo");
+        world.pass(HEARTBEAT_EVERY - Duration::from_nanos(1));
+        window.look(&mut world);
+        assert_eq!(window.texts.len(), 0, "early, after {nanos} ns");
+        world.pass(Duration::from_millis(1));
+        window.look(&mut world);
+        assert_eq!(window.texts, [HEARTBEAT], "late, after {nanos} ns");
+    }
+}
+
+/// A flood of messages is read in slices: other connections have their turn in between. (The world checks each slice.)
+#[test]
+fn a_turn_reads_a_bounded_number_of_messages() {
+    let mut world = world(Knobs::calm(1));
+    let mut flood = Window::open(&mut world, "/message");
+    for _ in 0..3 * TURN_MESSAGES_MAX {
+        flood.socket.send(&mut world.scene, 1, b"1");
+    }
+    flood.look(&mut world);
+    assert_eq!(flood.texts.len(), 3 * TURN_MESSAGES_MAX, "each vote is one message");
 }

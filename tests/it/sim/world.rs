@@ -6,7 +6,7 @@ use std::time::Duration;
 use tallycast::base::hash::Seed;
 use tallycast::base::io::Driver;
 use tallycast::base::keys::CoreId;
-use tallycast::base::limits::SEGMENT_BYTES_MAX;
+use tallycast::base::limits::{SEGMENT_BYTES_MAX, TURN_MESSAGES_MAX};
 use tallycast::base::time::Time;
 use tallycast::engine::embedded::{Embedded, Outbox};
 use tallycast::engine::{Batch, EngineMail};
@@ -135,6 +135,8 @@ impl World {
         if core.more {
             scene.coverage.hit("core: flush left something");
         }
+        // What was given back gathers more; otherwise a batch is what one turn has read, and what mirrors ask.
+        let slice = if core.given_back { usize::MAX } else { TURN_MESSAGES_MAX + 100 };
         core.given_back = false;
         let Core { shard, batch, given_back, .. } = core;
         shard.take_mail(|post| {
@@ -144,6 +146,7 @@ impl World {
                 Post::Engine(given) => {
                     assert_eq!((given.core, given.number), (CoreId(id as u16), *batch + 1), "batches are numbered");
                     assert!(!given.ops.is_empty(), "an empty batch");
+                    assert!(given.ops.len() <= slice, "{} ops in one turn", given.ops.len());
                     *batch = given.number;
                     scene.trace.print(scene.now, || format!("core {id}: asks {given:?}"));
                     to_engine[id].push_back(given);
