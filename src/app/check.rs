@@ -4,6 +4,7 @@ use super::config::{Config, dialect_name, write_duration, written};
 use crate::engine::Data;
 use crate::kind::Kind;
 use crate::route::{Class, Dialect, DialectId, Listener, Origins, PageId, PathPattern, Route, Serve, Setup};
+use crate::wire::http::Hosts;
 
 /// The lines.
 pub(super) fn describe(config: &Config, name: &str) -> Vec<String> {
@@ -38,12 +39,16 @@ fn listener(setup: &Setup, listener: &Listener) -> Row {
     let named = |route: &&Route| setup.listeners[usize::from(route.listener.0)].name == listener.name;
     let routes = setup.routes.iter().filter(named).count();
     let optional = if listener.optional { "optional" } else { "" };
+    let hosts = match listener.hosts {
+        Hosts::Same => "",
+        Hosts::Any => ", any host",
+    };
     [
         listener.name.clone(),
         listener.address.to_string(),
         if routes == 1 { "1 route".to_owned() } else { format!("{routes} routes") },
         optional.to_owned(),
-        origins,
+        origins + hosts,
     ]
 }
 

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::{Failure, print};
 use crate::base::keys::ListenerId;
 use crate::base::limits::CORES_MAX;
+use crate::net::files;
 use crate::net::server::Server;
 use crate::net::signals;
 use crate::route::{PageId, PathPattern, Serve, Setup};
@@ -37,13 +38,36 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .init();
-    let setup = Arc::new(config.setup);
-    let server =
-        Server::start(Arc::clone(&setup), cores(config.cores)).map_err(|error| Failure::Runtime(error.to_string()))?;
+    let cores = cores(config.cores);
+    let mut setup = config.setup;
+    setup.limits.connections_max = connections_max(setup.limits.connections_max, cores, setup.listeners.len());
+    let setup = Arc::new(setup);
+    let server = Server::start(Arc::clone(&setup), cores).map_err(|error| Failure::Runtime(error.to_string()))?;
     signals::stop_on_signals(&server)
         .map_err(|error| Failure::Runtime(format!("cannot watch for signals: {error}")))?;
     print::lines(&banner(&setup, server.addresses()));
     server.wait().map_err(|error| Failure::Runtime(error.to_string()))
+}
+
+/// Connections: as many as are asked for; 0: as many as the files that may be open allow.
+fn connections_max(asked: usize, cores: u16, listeners: usize) -> usize {
+    let open_files_max = files::open_files_max();
+    let possible = files::connections_for(open_files_max, cores.into(), listeners);
+    match (asked, open_files_max) {
+        (0, files) => {
+            let files = files.map_or("any number of".to_owned(), |files| files.to_string());
+            tracing::info!("at most {possible} connections: this process may have {files} open files");
+            possible
+        }
+        (asked, Some(files)) if asked > possible => {
+            tracing::warn!(
+                "connections_max is {asked}, but this process may have {files} open files, enough for {possible}: \
+                 more wait until others leave; raise the limit (ulimit -n)"
+            );
+            asked
+        }
+        (asked, _) => asked,
+    }
 }
 
 /// Event loops: as many as are asked for; 0: as many as the process may use processors.
@@ -116,6 +140,13 @@ mod tests {
                 "  http://[::1]:4001/%E6%8A%95%E7%A5%A8%20page   vote page",
             ]
         );
+    }
+
+    #[test]
+    fn connections_are_those_asked_for_or_those_that_are_possible() {
+        assert!(connections_max(0, 1, 1) >= 1);
+        assert_eq!(connections_max(7, 1, 1), 7);
+        assert_eq!(connections_max(usize::MAX, 1, 1), usize::MAX);
     }
 
     #[test]

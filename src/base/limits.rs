@@ -20,6 +20,12 @@ pub const CONFIG_ENTRIES_MAX: usize = 10_000;
 pub const CONFIG_BYTES_MAX: usize = 4 << 20;
 /// Event loops of a process.
 pub const CORES_MAX: usize = 256;
+/// Bytes of a listener's name in a configuration.
+pub const LISTENER_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a word in a configuration that clients see: a form's field, a dialect's key.
+pub const WORD_BYTES_MAX: usize = 64;
+/// Dialects of a configuration; each different key of `steps` is one.
+pub const DIALECTS_MAX: usize = 256;
 
 /// Bytes that a driver reads from one connection at a time.
 pub const READ_BYTES_MAX: usize = 64 << 10;
@@ -43,10 +49,29 @@ pub const INBOX_MAIL_MAX: usize = 65_536;
 /// Batches that wait for the engine, from each core.
 pub const ENGINE_BATCHES_MAX: usize = 64;
 
+/// Pieces of mail of durable channels that wait for the disk: one core's ops in flight, each with an outcome and a
+/// publication.
+pub const HELD_MAIL_MAX: usize = 2 * OPS_IN_FLIGHT_MAX;
+/// Bytes of the mail of durable channels that waits for the disk, about.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// Connections of one core that are one too many and are being told so (503); who comes on top of them is just closed.
+pub const TURNED_AWAY_MAX: usize = 64;
+/// Connections of a process if nobody knows how many files it may have open.
+pub const CONNECTIONS_UNKNOWN_MAX: usize = 100_000;
+/// Files that a process needs besides its connections and sockets: standard streams, a log, a journal, libraries.
+pub const RESERVED_FILES: usize = 64;
+/// Files that each event loop needs besides its sockets: epoll, the waker, and connections that are turned away.
+pub const RESERVED_FILES_OF_CORE: usize = 4 + TURNED_AWAY_MAX;
+
 /// Smallest and largest segment of a send log, bytes. A larger message has a segment of its own.
 pub const SEGMENT_BYTES_MIN: usize = 1 << 10;
 /// See [`SEGMENT_BYTES_MIN`].
 pub const SEGMENT_BYTES_MAX: usize = 64 << 10;
+/// A message's rest up to this long is copied for a reader whom the log's tail passes; a longer one shares its segment.
+pub const REST_COPIED_BYTES_MAX: usize = 4 << 10;
+/// Who is merely not visited yet may hold this many times as much of a log's tail as a laggard.
+pub const ROUND_TAIL_FACTOR: usize = 8;
 
 /// How long a mirror is kept after its last use.
 pub const MIRROR_LINGER: Duration = Duration::from_secs(10);
@@ -58,18 +83,28 @@ pub const LISTENERS_PACE: Duration = Duration::from_millis(200);
 const _: () = assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_MAX);
 const _: () = assert!(OPS_IN_FLIGHT_MAX < INBOX_MAIL_MAX, "outcomes must always find room in the inbox");
 const _: () = assert!(SCRATCH_BYTES_MAX <= SEGMENT_BYTES_MAX);
+const _: () = assert!(REST_COPIED_BYTES_MAX <= SEGMENT_BYTES_MAX);
+const _: () = assert!(HELD_MAIL_MAX < INBOX_MAIL_MAX, "what is released at once must find room in an inbox");
+const _: () = assert!(READ_BYTES_MAX <= TURN_READ_BYTES_MAX, "a turn reads from one connection at least");
+const _: () = assert!(CHUNK_LINE_BYTES_MAX <= READ_BYTES_MAX);
+const _: () = assert!(FLUSH_SENDS_MAX >= 4, "a log gets a quarter of a turn's sends, and one at least");
 
 /// What the configuration may change, `[limits]`. Sizes in bytes, times as durations.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections of this process, over all cores.
+    /// Connections of this process, over all cores; zero: as many as the files that it may have open allow.
     pub connections_max: usize,
+    /// Connections of this process that have not sent their first complete request; one more ends the oldest of them.
+    pub handshakes_max: usize,
     /// A request's head: request line and header lines.
     pub head_bytes_max: usize,
     /// A request's target.
     pub target_bytes_max: usize,
     /// A request's body.
     pub body_bytes_max: usize,
+    /// What is received from one connection behind the request in hand (pipelined), or behind a message that must wait,
+    /// and is not parsed yet.
+    pub pipelined_bytes_max: usize,
     /// A WebSocket message.
     pub message_bytes_max: usize,
     /// Fragments of one WebSocket message.
@@ -80,6 +115,8 @@ pub struct Limits {
     pub private_messages_max: usize,
     /// Bytes that a channel keeps, per encoding and core, for readers that lag behind.
     pub log_bytes_max: usize,
+    /// Bytes of all logs of one core together: if there are more, who lags behind in the longest is passed.
+    pub logs_bytes_max: usize,
     /// Publications that a channel keeps for those who resume.
     pub history_publications_max: usize,
     /// Bytes that a channel keeps for those who resume.
@@ -88,13 +125,15 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Polls parked in one session.
     pub session_polls_max: usize,
+    /// Long-polls that are parked on one core without a session.
+    pub polls_max: usize,
     /// Channels that came by a pattern, in the engine.
     pub channels_max: usize,
     /// How long a session lives without a request.
     pub session_idle: Duration,
     /// The longest that a poll is parked.
     pub poll_wait_max: Duration,
-    /// How long a request's head may take from its first byte, and a connection to send one.
+    /// How long a request's head may take from its first byte, and a new connection to send its first: so a handshake.
     pub head_wait: Duration,
     /// How long a request's body may take.
     pub body_wait: Duration,
@@ -113,19 +152,23 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 100_000,
+            connections_max: 0,
+            handshakes_max: 16_384,
             head_bytes_max: 16 << 10,
             target_bytes_max: 4 << 10,
             body_bytes_max: 1 << 20,
+            pipelined_bytes_max: 256 << 10,
             message_bytes_max: 1 << 20,
             fragments_max: 1024,
             private_bytes_max: 256 << 10,
             private_messages_max: 1000,
             log_bytes_max: 1 << 20,
+            logs_bytes_max: 256 << 20,
             history_publications_max: 1000,
             history_bytes_max: 4 << 20,
             sessions_max: 10_000,
             session_polls_max: 8,
+            polls_max: 20_000,
             channels_max: 10_000,
             session_idle: Duration::from_secs(60),
             poll_wait_max: Duration::from_secs(60),

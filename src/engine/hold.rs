@@ -7,14 +7,7 @@ use super::contract::{Answer, EngineMail, Publication, State};
 use super::embedded::{Keep, Outbox};
 use super::history;
 use crate::base::keys::CoreId;
-use crate::base::limits::{INBOX_MAIL_MAX, OPS_IN_FLIGHT_MAX};
-
-/// Pieces of mail that are held: one core's ops in flight, each with an outcome and a publication.
-const HELD_MAIL_MAX: usize = 2 * OPS_IN_FLIGHT_MAX;
-/// Bytes of the mail that is held, about.
-const HELD_BYTES_MAX: usize = 64 << 20;
-
-const _: () = assert!(HELD_MAIL_MAX < INBOX_MAIL_MAX, "what is released at once must find room in an inbox");
+use crate::base::limits::{HELD_BYTES_MAX, HELD_MAIL_MAX};
 
 /// The mail of durable channels.
 #[derive(Default, Debug)]

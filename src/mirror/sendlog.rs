@@ -7,13 +7,8 @@
 use std::collections::VecDeque;
 
 use crate::base::keys::ConnKey;
-use crate::base::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::base::limits::{REST_COPIED_BYTES_MAX, ROUND_TAIL_FACTOR, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::base::segment::{Slice, Writer};
-
-/// A message's rest up to this long is copied for a reader whom the tail passes; a longer one shares its segment.
-const REST_COPIED_BYTES_MAX: usize = 4 << 10;
-/// Who is merely not visited yet may hold this many times as much of the tail as a laggard.
-const ROUND_TAIL_FACTOR: usize = 8;
 
 /// Where a subscriber lies in a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +71,8 @@ struct Placed {
 #[derive(Debug, Default)]
 pub struct SendLog {
     segments: VecDeque<Placed>,
+    /// Over all segments.
+    bytes: usize,
     /// Where each message begins that is still kept.
     starts: VecDeque<u64>,
     end: u64,
@@ -101,7 +98,7 @@ impl SendLog {
 
     /// Bytes that its segments occupy.
     pub fn bytes(&self) -> usize {
-        self.segments.iter().map(|placed| placed.writer.capacity()).sum()
+        self.bytes
     }
 
     /// Bytes kept for those who have not got them.
@@ -121,6 +118,7 @@ impl SendLog {
             let last = self.segments.back().map_or(0, |placed| placed.writer.capacity());
             let class = (last * 2).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
             let writer = Writer::with_capacity(class.max(message.len()));
+            self.bytes += writer.capacity();
             self.segments.push_back(Placed { base: self.end, writer });
         }
         if let Some(placed) = self.segments.back_mut() {
@@ -243,20 +241,22 @@ impl SendLog {
                 break;
             }
             for lagging in [true, false] {
-                let mut index = 0;
-                while let Some(subscriber) =
-                    (if lagging { &self.laggards } else { &self.subscribers }).get(index as usize).copied()
-                {
-                    if subscriber.cursor >= base {
-                        index += 1;
-                        continue;
-                    }
-                    self.take(Place { lagging, index }, readers);
-                    passed.push(Passed { conn: subscriber.conn, left: self.left_of(subscriber, readers) });
-                }
+                self.pass(lagging, base, readers, &mut passed);
             }
             self.drop_front();
         }
+        passed
+    }
+
+    /// Lets go of the tail: every laggard is passed, and with `everyone` whoever is merely not visited yet, too.
+    pub fn release(&mut self, everyone: bool, readers: &mut impl Readers) -> Vec<Passed> {
+        let mut passed = Vec::new();
+        self.pass(true, self.end, readers, &mut passed);
+        if everyone {
+            self.pass(false, self.end, readers, &mut passed);
+            (self.in_round, self.dirty) = (false, false);
+        }
+        self.forget();
         passed
     }
 
@@ -267,7 +267,7 @@ impl SendLog {
         }
         let oldest = self.laggards.iter().map(|laggard| laggard.cursor).min().unwrap_or(self.end);
         if oldest == self.end {
-            (self.segments, self.starts) = Default::default();
+            (self.segments, self.starts, self.bytes) = Default::default();
             self.dirty = false;
             return;
         }
@@ -294,8 +294,23 @@ impl SendLog {
         Slice::copied(&rest)
     }
 
+    /// Takes out those of a list whose cursor is before `base`.
+    fn pass(&mut self, lagging: bool, base: u64, readers: &mut impl Readers, passed: &mut Vec<Passed>) {
+        let mut index = 0;
+        while let Some(subscriber) =
+            (if lagging { &self.laggards } else { &self.subscribers }).get(index as usize).copied()
+        {
+            if subscriber.cursor >= base {
+                index += 1;
+                continue;
+            }
+            self.take(Place { lagging, index }, readers);
+            passed.push(Passed { conn: subscriber.conn, left: self.left_of(subscriber, readers) });
+        }
+    }
+
     fn drop_front(&mut self) {
-        self.segments.pop_front();
+        self.bytes -= self.segments.pop_front().map_or(0, |front| front.writer.capacity());
         let base = self.segments.front().map_or(self.end, |front| front.base);
         while self.starts.front().is_some_and(|start| *start < base) {
             self.starts.pop_front();

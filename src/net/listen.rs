@@ -120,9 +120,10 @@ mod tests {
 
     use super::*;
     use crate::route::Origins;
+    use crate::wire::http::Hosts;
 
     fn listener(name: &str, address: SocketAddr, optional: bool) -> Listener {
-        Listener { name: name.into(), address, origins: Origins::Any, optional }
+        Listener { name: name.into(), address, origins: Origins::Any, hosts: Hosts::Same, optional }
     }
 
     fn any_port() -> SocketAddr {

@@ -1,11 +1,13 @@
 //! Moves bytes and mail, nothing else: sockets, clocks, threads and signals are here, and what they mean is not.
 //!
 //! [`epoll`] plays the [`Driver`](crate::base::io::Driver), [`listen`] opens the listeners, [`mailbox`] carries mail
-//! between threads, [`server`] starts and ends the threads, [`signals`] asks them to end, [`clock`] tells the time.
+//! between threads, [`server`] starts and ends the threads, [`signals`] asks them to end, [`clock`] tells the time,
+//! [`files`] how many files may be open.
 
 pub mod clock;
 pub mod epoll;
 mod event_loop;
+pub mod files;
 pub mod listen;
 pub mod mailbox;
 pub mod server;

@@ -213,6 +213,7 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::route::{Dialect, Listener, Origins, Setup};
+    use crate::wire::http::Hosts;
 
     fn setup(listeners: &[(&str, SocketAddr, bool)]) -> SharedSetup {
         Arc::new(Setup {
@@ -223,6 +224,7 @@ mod tests {
                     name: (*name).into(),
                     address: *address,
                     origins: Origins::Any,
+                    hosts: Hosts::Same,
                     optional: *optional,
                 })
                 .collect(),

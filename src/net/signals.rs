@@ -42,6 +42,7 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::route::{Dialect, Listener, Origins, Setup};
+    use crate::wire::http::Hosts;
 
     const CHILD: &str = "TALLYCAST_TEST_SIGNALS";
 
@@ -51,6 +52,7 @@ mod tests {
             name: "main".into(),
             address: "127.0.0.1:0".parse().unwrap(),
             origins: Origins::Any,
+            hosts: Hosts::Same,
             optional: false,
         };
         let setup = Setup {

@@ -9,6 +9,7 @@ use crate::base::keys::ListenerId;
 use crate::base::limits::Limits;
 use crate::engine::{ChannelName, ChannelSpec, ClassId};
 use crate::kind::Kind;
+use crate::wire::http::Hosts;
 
 pub mod dialect;
 pub mod origin;
@@ -43,6 +44,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Which pages may use it: WebSocket handshakes, POST and CORS alike.
     pub origins: Origins,
+    /// What a target in absolute form may say.
+    pub hosts: Hosts,
     /// Whether the server starts without it if the address is taken.
     pub optional: bool,
 }
@@ -94,7 +97,7 @@ pub struct Route {
 pub enum PathPattern {
     /// This one.
     Exact(String),
-    /// All that begin with this; the rest is the channel's name. Written `/c/*`, kept as `/c/`.
+    /// All that begin with this; the rest is the channel's name, if there is one. Written `/c/*`, kept as `/c/`.
     Prefix(String),
 }
 

@@ -20,6 +20,8 @@ impl Shard {
         self.drop_pending(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.stage = Stage::Ending;
+        self.handshake_over(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.held = Vec::new();
         if conn.paused {
             conn.paused = false;
@@ -80,6 +82,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if conn.stage != Stage::Gone {
             conn.stage = Stage::Gone;
+            self.handshake_over(key);
             self.detach_conn(key);
             self.commands.push(Command::Close { key, reset });
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::admission::Standing;
 use super::outgoing::Outgoing;
 use super::sessions::SessionName;
 use crate::base::keys::{ListenerId, MirrorKey};
@@ -35,6 +36,7 @@ pub(super) struct Conn {
     pub(super) alarm: Option<(Time, Alarm)>,
     pub(super) timer: Option<(TimerKey, Time)>,
     pub(super) stage: Stage,
+    pub(super) standing: Standing,
     /// A send was cut short or is in flight: the driver will tell.
     pub(super) stuck: bool,
     /// It stands in the queue of those to be served.
@@ -188,6 +190,7 @@ impl Conn {
             alarm: None,
             timer: None,
             stage: Stage::Open,
+            standing: Standing::Handshake,
             stuck: false,
             ready: false,
             paused: false,

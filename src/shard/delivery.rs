@@ -104,6 +104,7 @@ impl Shard {
             };
             budget -= self.round(mirror, log, budget.min(ROUND_SENDS_MAX), driver);
         }
+        self.trim_logs();
         self.give_commands(driver);
         !self.ready.is_empty() || !self.rounds.is_empty() || self.has_work()
     }
@@ -264,7 +265,7 @@ impl Shard {
                 Command::Finish(key) => driver.finish(key),
                 Command::Close { key, reset } => {
                     driver.close(key, reset);
-                    self.conns.remove(key);
+                    self.forget_conn(key);
                 }
             }
         }

@@ -68,6 +68,7 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
+        let log_bytes = mirror.log_bytes();
         let Some(standing) = &mirror.standing else { return };
         let (setup, encoder) = (&self.setup, &mut self.encoder);
         let written = guarded(|| {
@@ -78,6 +79,7 @@ impl Shard {
                 encoder.publication(transport, dialect, &standing.state, publication, |message| log.append(message));
             }
         });
+        self.log_memory.grew(log_bytes, mirror);
         if written.is_none() {
             self.fail_mirror(key, &Refusal::Failed);
             return;
@@ -88,6 +90,7 @@ impl Shard {
         };
         self.due_sessions.extend(&mirror.sessions);
         let parked = std::mem::take(&mut mirror.parked);
+        self.parked_polls -= parked.len();
         for conn in parked {
             self.answer_parked(conn, false);
         }
@@ -123,12 +126,14 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
+        let log_bytes = mirror.log_bytes();
         for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
             let dialect = self.setup.dialect(encoded.encoding.dialect);
             if let Some(message) = self.encoder.listeners(encoded.encoding.transport, dialect, count) {
                 encoded.log.append(message);
             }
         }
+        self.log_memory.grew(log_bytes, mirror);
         self.queue_rounds(key);
     }
 
@@ -192,6 +197,7 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
+        let log_bytes = mirror.log_bytes();
         let Some(standing) = &mirror.standing else { return };
         let snapshot = standing.snapshot(&mirror.channel, mirror.kind);
         let mut untold: Vec<ConnKey> = Vec::new();
@@ -203,6 +209,8 @@ impl Shard {
             }
         }
         let parked = std::mem::take(&mut mirror.parked);
+        self.parked_polls -= parked.len();
+        self.log_memory.grew(log_bytes, mirror);
         self.queue_rounds(key);
         for conn in untold {
             self.close_websocket(conn, close::TOO_SLOW, "history was lost: come back");
@@ -284,6 +292,7 @@ impl Shard {
             self.close_websocket(conn, code, reason);
         }
         let Some(mirror) = self.forget_mirror(key) else { return };
+        self.parked_polls -= mirror.parked.len();
         let reads: Vec<ConnKey> = self.reads.iter().filter(|(_, of)| *of == key).map(|(conn, _)| *conn).collect();
         self.reads.retain(|(_, of)| *of != key);
         for conn in reads.into_iter().chain(mirror.parked) {

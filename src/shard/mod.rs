@@ -5,9 +5,11 @@
 //! [`Shard::advance`] runs timers and answers reads (so behind all mail that came before), [`Shard::flush`] sends, and
 //! [`Shard::take_mail`] hands out what is for the engine and for other cores.
 
+mod admission;
 mod closing;
 mod connection;
 mod delivery;
+mod memory;
 mod mirrors;
 mod outgoing;
 mod reads;
@@ -38,8 +40,10 @@ use crate::route::{SharedSetup, Target};
 use crate::wire::http;
 use crate::wire::ws::MessageLimits;
 
-use connection::{Alarm, Conn, Pending, Protocol, Stage};
+use admission::Admission;
+use connection::{Conn, Pending, Protocol, Stage};
 use delivery::Command;
+use memory::LogMemory;
 use sessions::Sessions;
 pub use sessions::{ForwardedPoll, PollAnswer, SessionName};
 use timers::Timer;
@@ -99,6 +103,8 @@ pub enum Post {
 #[expect(missing_docs, reason = "each is what its name says")]
 pub struct Census {
     pub connections: usize,
+    pub turned_away: usize,
+    pub handshakes: usize,
     pub sessions: usize,
     pub parked_polls: usize,
     pub subscribers: usize,
@@ -120,7 +126,7 @@ pub struct Shard {
     random: StdRng,
     message_limits: MessageLimits,
     head_limits: http::HeadLimits,
-    connections_max: usize,
+    admission: Admission,
 
     conns: Slots<OfConnection, Conn>,
     mirrors: Slots<OfMirror, Mirror>,
@@ -152,6 +158,9 @@ pub struct Shard {
     refused: Option<Batch>,
     batches: u64,
     ops_in_flight: usize,
+    /// Over all mirrors.
+    parked_polls: usize,
+    log_memory: LogMemory,
     number: u32,
     /// By core: what goes to it.
     letters: Vec<Vec<Mail>>,
@@ -180,12 +189,8 @@ impl Shard {
                 message_bytes_max: limits.message_bytes_max,
                 fragments_max: limits.fragments_max,
             },
-            head_limits: http::HeadLimits {
-                head_bytes_max: limits.head_bytes_max,
-                target_bytes_max: limits.target_bytes_max,
-                body_bytes_max: limits.body_bytes_max,
-            },
-            connections_max: limits.connections_max.div_ceil(usize::from(cores)),
+            head_limits: http::HeadLimits::from(limits),
+            admission: Admission::new(limits, cores),
             conns: Slots::default(),
             mirrors: Slots::default(),
             channels: Map::with_hasher(seed),
@@ -204,6 +209,8 @@ impl Shard {
             refused: None,
             batches: 0,
             ops_in_flight: 0,
+            parked_polls: 0,
+            log_memory: LogMemory::default(),
             number: 0,
             letters: (0..cores).map(|_| Vec::new()).collect(),
             encoder: Encoder::default(),
@@ -302,8 +309,11 @@ impl Shard {
     /// How much it holds.
     pub fn census(&self) -> Census {
         let parked = self.mirrors.iter().map(|(_, mirror)| mirror.parked.len()).sum::<usize>();
+        debug_assert_eq!(parked, self.parked_polls);
         Census {
-            connections: self.conns.len(),
+            connections: self.served_conns(),
+            turned_away: self.admission.turned_away,
+            handshakes: self.admission.handshakes,
             sessions: self.sessions.len(),
             parked_polls: parked + self.sessions.parked(),
             subscribers: self.mirrors.iter().map(|(_, mirror)| mirror.readers()).sum(),
@@ -357,12 +367,7 @@ impl Sink for Shard {
     }
 
     fn accepted(&mut self, listener: ListenerId, _peer: SocketAddr) -> Option<ConnKey> {
-        if self.stopping || self.conns.len() >= self.connections_max {
-            return None;
-        }
-        let key = self.conns.insert(Conn::new(listener, self.now));
-        self.set_alarm(key, Some((self.now + self.limits().head_wait, Alarm::Head)));
-        Some(key)
+        self.admit(listener)
     }
 
     fn received(&mut self, key: ConnKey, bytes: &mut [u8]) {
@@ -373,6 +378,10 @@ impl Sink for Shard {
         }
         if conn.paused {
             conn.held.extend_from_slice(bytes);
+            // The driver does not read from who is paused: so much cannot be but by its fault.
+            if conn.held.len() > self.setup.limits.pipelined_bytes_max {
+                self.cut(key);
+            }
             return;
         }
         self.read(key, bytes);
@@ -388,7 +397,7 @@ impl Sink for Shard {
 
     fn ended(&mut self, key: ConnKey, _why: Ended) {
         self.detach_conn(key);
-        self.conns.remove(key);
+        self.forget_conn(key);
     }
 }
 

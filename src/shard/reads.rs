@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::connection::{Alarm, Answering, Pending, Read};
-use super::responses::JSON;
+use super::responses::{JSON, refusal_json, status};
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::time::Time;
@@ -95,8 +95,14 @@ impl Shard {
         };
         let Some(standing) = mirror.live() else { return };
         let waits = since == Some(standing.at()) && until > self.now && !self.stopping;
+        if waits && self.parked_polls >= self.setup.limits.polls_max {
+            let refusal = Refusal::Full { bound: "fewer polls at a time" };
+            let body = refusal_json(refusal.code(), refusal.expected());
+            return self.answer(key, &how, status(&refusal), &[("Content-Type", JSON)], &body);
+        }
         if let (Some(since), true) = (since, waits) {
             mirror.parked.push(key);
+            self.parked_polls += 1;
             self.recount(mirror_key);
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.pending = Some(Box::new(Pending::Parked { mirror: mirror_key, how, since }));
@@ -143,7 +149,9 @@ impl Shard {
     /// A poll's connection is gone, or its wait is over.
     pub(super) fn unpark(&mut self, key: ConnKey, mirror_key: MirrorKey) {
         if let Some(mirror) = self.mirrors.get_mut(mirror_key) {
+            let before = mirror.parked.len();
             mirror.parked.retain(|parked| *parked != key);
+            self.parked_polls -= before - mirror.parked.len();
             self.recount(mirror_key);
         }
     }

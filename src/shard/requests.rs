@@ -47,13 +47,18 @@ impl Shard {
                 break (Protocol::Http(http), used, Flow::Wait);
             }
             self.renew_date();
-            let limits = self.head_limits;
+            let Some(listener) = self.conns.get(key).map(|conn| conn.listener) else {
+                break (Protocol::Http(http), bytes.len(), Flow::Stop);
+            };
+            let hosts = self.setup.listeners[usize::from(listener.0)].hosts;
+            let limits = http::HeadLimits { hosts, ..self.head_limits };
             let date = std::mem::take(&mut self.date.1);
             let next = http.next(&mut bytes[used..], &limits, &date, &mut out);
             self.date.1 = date;
             let taken = match next {
                 Ok((len, Some(request))) => {
                     self.turn_messages += 1;
+                    self.handshake_over(key);
                     let taken = self.request(key, &request, &mut out);
                     used += len;
                     taken
@@ -191,6 +196,17 @@ impl Shard {
         let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. });
         if !origin_is_allowed && (switches || head.method == "POST") {
             return self.refuse(out, &how, 403, "foreign_origin", "a page of an origin that is allowed here", &[]);
+        }
+        let reads_body = match serve {
+            Serve::Channels => head.method == "POST",
+            Serve::Form { .. } => true,
+            Serve::WebSocket { .. } | Serve::LongPoll { .. } | Serve::Page { .. } | Serve::Text { .. } => false,
+            // As it came.
+            Serve::EchoBody => false,
+        };
+        if head.coded && reads_body {
+            let expected = "a body without a transfer coding besides chunked";
+            return self.refuse(out, &how, 501, "transfer_coding", expected, &[]);
         }
         match (serve, target) {
             (Serve::Channels, Some(target)) if switches => {

@@ -59,13 +59,13 @@ impl Shard {
         match conn.alarm {
             Some((at, alarm)) if at <= self.now => {
                 conn.alarm = None;
-                self.alarm(key, alarm);
+                self.alarm(key, alarm, at);
             }
             later => self.set_alarm(key, later),
         }
     }
 
-    fn alarm(&mut self, key: ConnKey, alarm: Alarm) {
+    fn alarm(&mut self, key: ConnKey, alarm: Alarm, at: Time) {
         let Some(conn) = self.conns.get(key) else { return };
         let heard = conn.heard;
         let limits = self.limits();
@@ -87,7 +87,9 @@ impl Shard {
                 let next = if asked { (ping_wait, Alarm::PongDue) } else { (ping_interval, Alarm::PingDue) };
                 self.set_alarm(key, Some((self.now + next.0, next.1)));
             }
-            Alarm::PongDue if heard + ping_wait >= self.now => {
+            // Something came since the ping went out, which was `ping_wait` before `at`; what comes in a turn is noted with
+            // the time of the turn before.
+            Alarm::PongDue if heard + ping_wait >= at => {
                 self.set_alarm(key, Some((heard + ping_interval, Alarm::PingDue)));
             }
             Alarm::PongDue => self.cut(key),

@@ -10,6 +10,7 @@ use tallycast::base::limits::{CHANNEL_IDLE, CONFIG_BYTES_MAX, Limits};
 use tallycast::engine::{ChannelSpec, Data};
 use tallycast::kind::Kind;
 use tallycast::route::{Dialect, Origins, PathPattern, Pattern, Route, Serve};
+use tallycast::wire::http::Hosts;
 
 /// Stands behind each row, so that what the row says is all that can be wrong.
 const BASE: &str = r#"
@@ -34,8 +35,10 @@ kind = "echo"
 const ROWS: &str = include_str!("config_rows.txt");
 
 /// Each is a key of which some row must say that it is wrong.
-const KEYS: &str = "server server.cores server.driver limits limits.head_bytes_max listener[0].name listener[0].address \
-    listener[0].origins listener[0].optional .name .pattern .kind .options .history .heartbeat .heartbeat.text \
+const KEYS: &str = "server server.cores server.driver limits limits.head_bytes_max limits.connections_max \
+    limits.handshakes_max limits.polls_max limits.logs_bytes_max limits.pipelined_bytes_max limits.message_bytes_max \
+    limits.fragments_max limits.head_wait limits.keep_alive limits.stop_wait listener[0].name listener[0].address \
+    listener[0].origins listener[0].hosts listener[0].optional .name .pattern .kind .options .history .heartbeat .heartbeat.text \
     .heartbeat.every [0].id [0].label [0].label.en route[0].listener route[0].path route[0].serve route[0].channel \
     route[0].dialect route[0].key route[0].wait route[0].field route[0].accepted route[0].page route[0].session \
     route[0].text";
@@ -48,6 +51,18 @@ const SYNTAX_ROWS: &[(&str, &[(usize, &str)])] = &[
     ("[server]\na = x\nb = y", &[(2, "a"), (3, "b")]),
     ("[server]\n[server]", &[(2, "[server]")]),
     ("[listener]\n[[listener]]", &[(2, "[[listener]]")]),
+    ("[limits]\nhead_wait = '1s'\nhead_wait = '1s'", &[(3, "head_wait")]),
+    ("[limits]\nhead_wait = '1s'\n[limits]", &[(3, "[limits]")]),
+    ("[[listener]]\nname = 'a'\nname = 'b'", &[(3, "name")]),
+    ("[[channel]]\nname = 'a'\n'name' = 'b'", &[(3, "'name'")]),
+    ("[[channel]]\noptions = [{ id = '1', id = '2' }]", &[(2, "options")]),
+    ("[[route]]\npath = /x", &[(2, "path")]),
+    ("[[route]]\npath = '/x", &[(2, "path")]),
+    ("[[route]]\n= 1", &[(2, "")]),
+    ("[limits]\nhead_wait", &[(2, "head_wait")]),
+    ("[limits]\nhead_wait = 10s", &[(2, "head_wait")]),
+    ("[limits]\nfragments_max = 1,000", &[(2, "fragments_max")]),
+    ("[server]\ncores = 01", &[(2, "cores")]),
 ];
 
 /// Two routes: how the first is served, how the second, and whether the second takes requests from the first.
@@ -171,7 +186,9 @@ fn every_limit_is_read_and_bounded() {
             assert_eq!(found.len(), 1, "{key} = {wrong}: {found:?}");
             assert_eq!((found[0].line, found[0].key.as_str()), (Some(2), &*format!("limits.{key}")));
         }
-        let (value, changed) = if key.ends_with("_bytes_max") {
+        let (value, changed) = if key == "logs_bytes_max" {
+            ("'1025 KiB'", format!("{key}: 1049600"))
+        } else if key.ends_with("_bytes_max") {
             ("'1048575 B'", format!("{key}: 1048575"))
         } else if key.ends_with("_max") && key != "poll_wait_max" {
             ("999", format!("{key}: 999"))
@@ -186,6 +203,7 @@ fn every_limit_is_read_and_bounded() {
         let limits = format!("{:?}", sound(&with(value)).setup.limits);
         assert!(limits.contains(&changed), "{limits} lacks {changed}");
     }
+    assert_eq!(sound(&format!("[limits]\nconnections_max = 'auto'\n{BASE}")).setup.limits, Limits::default());
     let all = "[limits]\nhead_bytes_max = 8192\ntarget_bytes_max = '5 KiB'\nlog_bytes_max = '2 MiB'\n\
                history_bytes_max = '3 MiB'\nsession_idle = '90s'\nping_interval = '0'\nstop_wait = '0s'\n";
     let expected = Limits {
@@ -209,7 +227,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.setup.limits, Limits::default());
     assert_eq!(config.setup.dialects, [Dialect::Tallycast]);
     let main = &config.setup.listeners[0];
-    assert_eq!((&main.origins, main.optional), (&Origins::Local, false));
+    assert_eq!((&main.origins, main.hosts, main.optional), (&Origins::Local, Hosts::Same, false));
     let Some(ChannelSpec { data: Data::Tally { options }, idle: None, .. }) = &config.setup.classes[0].spec else {
         panic!("{:?}", config.setup.classes[0]);
     };
@@ -257,7 +275,11 @@ fn served<'c>(config: &'c Config, address: &str, path: &str) -> Vec<&'c Serve> {
     let address: SocketAddr = address.parse().unwrap();
     let here = |route: &&Route| {
         let listener = &config.setup.listeners[usize::from(route.listener.0)];
-        listener.address == address && route.path == PathPattern::Exact(path.to_owned())
+        let fits = match &route.path {
+            PathPattern::Exact(exact) => exact == path,
+            PathPattern::Prefix(prefix) => route.serve == Serve::EchoBody && path.starts_with(prefix.as_str()),
+        };
+        listener.address == address && fits
     };
     config.setup.routes.iter().filter(here).map(|route| &route.serve).collect()
 }
@@ -351,13 +373,16 @@ fn the_conformance_configuration_lets_the_suites_do_what_they_do() {
     assert!(limits.private_bytes_max > limits.message_bytes_max && limits.fragments_max >= 1 << 30);
     assert_eq!(limits.ping_interval, Duration::ZERO);
     assert!(config.setup.listeners.iter().all(|listener| listener.origins == Origins::Any));
+    assert!(config.setup.listeners.iter().all(|listener| listener.hosts == Hosts::Any));
     let [Serve::WebSocket { target, dialect }] = served(&config, "127.0.0.1:9001", "/")[..] else {
         panic!("{:?}", config.setup.routes);
     };
     let class = config.setup.class(target.class);
     assert_eq!((class.kind, &class.heartbeat), (Kind::Echo, &None));
     assert_eq!(config.setup.dialect(*dialect), &Dialect::Plain);
-    assert_eq!(served(&config, "127.0.0.1:9002", "/"), [&Serve::EchoBody]);
+    for path in ["/", "/any/path"] {
+        assert_eq!(served(&config, "127.0.0.1:9002", path), [&Serve::EchoBody]);
+    }
 }
 
 fn tallycast(arguments: &[&str]) -> Command {

@@ -16,7 +16,7 @@ use crate::engine::{ChannelSpec, Data, TallyOption};
 use crate::kind::Kind;
 use crate::route::{Class, Heartbeat, Pattern};
 
-const KEYS: [&str; 6] = ["name", "pattern", "kind", "options", "history", "heartbeat"];
+pub(super) const KEYS: [&str; 6] = ["name", "pattern", "kind", "options", "history", "heartbeat"];
 const NAME_ALLOWED: &str = "1 to 128 bytes of text without control characters and without `*`, such as \"poll/lunch\"";
 const PATTERN_ALLOWED: &str = "1 to 128 bytes of text with one `*`, at its end, such as \"poll/*\"";
 const OPTIONS_ALLOWED: &str = "a list of 1 to 1000 options such as [{ id = \"1\", label = \"Rice\" }]";

@@ -7,11 +7,11 @@ use toml::de::DeValue;
 
 use super::section::{Section, unknown};
 use super::value::{self, quote};
-use crate::base::limits::CONFIG_ENTRIES_MAX;
+use crate::base::limits::{CONFIG_ENTRIES_MAX, LISTENER_NAME_BYTES_MAX};
 use crate::route::{Listener, Origins};
+use crate::wire::http::Hosts;
 
-const KEYS: [&str; 4] = ["name", "address", "origins", "optional"];
-const NAME_BYTES_MAX: usize = 64;
+pub(super) const KEYS: [&str; 5] = ["name", "address", "origins", "hosts", "optional"];
 const NAME_ALLOWED: &str = "1 to 64 bytes without white space or control characters, such as \"main\"";
 const ADDRESS_ALLOWED: &str = "an IP address (or localhost) and a port, such as \"127.0.0.1:5000\", \"[::1]:5000\" or, for any free port, \"127.0.0.1:0\"";
 const ORIGINS_ALLOWED: &str = "\"any\", \"local\", or a list of origins such as [\"https://example.org\"]";
@@ -50,6 +50,10 @@ fn one(section: &Section<'_>) -> Listener {
             .require("address", ADDRESS_ALLOWED, address)
             .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         origins: section.read("origins", ORIGINS_ALLOWED, origins).map_or(Origins::Local, toml::Spanned::into_inner),
+        hosts: match section.word("hosts", &["same", "any"]) {
+            Some("any") => Hosts::Any,
+            Some(_) | None => Hosts::Same,
+        },
         optional: section.boolean("optional"),
     }
 }
@@ -57,7 +61,7 @@ fn one(section: &Section<'_>) -> Listener {
 fn name<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
     let text = value::text(value)?;
     let odd = |c: char| c.is_whitespace() || c.is_control();
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || text.contains(odd) {
+    if text.is_empty() || text.len() > LISTENER_NAME_BYTES_MAX || text.contains(odd) {
         return Err(format!("{} is not a name for a listener", quote(text)));
     }
     Ok(text)

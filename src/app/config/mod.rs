@@ -30,6 +30,15 @@ pub const DEMO: &str = include_str!("../../../configs/demo.toml");
 pub const DEMO_NAME: &str = "demo.toml (embedded)";
 
 const KEYS: [&str; 5] = ["server", "limits", "listener", "channel", "route"];
+const SERVER_KEYS: [&str; 2] = ["cores", "driver"];
+/// The tables and their keys, for who writes one into another.
+const TABLES: [(&str, &[&str]); 5] = [
+    ("[server]", &SERVER_KEYS),
+    ("[limits]", &limits::KEYS),
+    ("[[listener]]", &listeners::KEYS),
+    ("[[channel]]", &channels::KEYS),
+    ("[[route]]", &routes::KEYS),
+];
 
 /// All that a configuration says.
 #[derive(Debug)]
@@ -89,7 +98,7 @@ fn read(path: &Path) -> io::Result<String> {
 
 /// What the document says. Means nothing if an error was taken down.
 fn document(document: &Section<'_>) -> Config {
-    let server = document.table("server", &["cores", "driver"]);
+    let server = document.table("server", &SERVER_KEYS);
     let cores = server.number("cores", 0..=CORES_MAX).unwrap_or(0) as u16;
     server.word("driver", &["epoll"]);
     let limits = limits::read(document);

@@ -9,18 +9,16 @@ use super::channels;
 use super::section::{Section, unknown};
 use super::value::{self, quote, quote_all};
 use crate::base::keys::ListenerId;
-use crate::base::limits::CONFIG_ENTRIES_MAX;
+use crate::base::limits::{CONFIG_ENTRIES_MAX, DIALECTS_MAX, WORD_BYTES_MAX};
 use crate::kind::Kind;
 use crate::route::{Dialect, DialectId, PageId, PathPattern, Route, Serve, Setup, Target};
 
-const KEYS: [&str; 12] =
+pub(super) const KEYS: [&str; 12] =
     ["listener", "path", "serve", "channel", "dialect", "key", "wait", "field", "accepted", "page", "session", "text"];
 /// Keys that every route has.
 const COMMON: [&str; 3] = ["listener", "path", "serve"];
-const WORD_BYTES_MAX: usize = 64;
 const WORD_ALLOWED: &str = "1 to 64 bytes of text without control characters";
 const CHANNEL_ALLOWED: &str = "the name of a channel of this file, or a name that fits a pattern of it";
-const DIALECTS_MAX: usize = 256;
 
 /// Which requests a route is asked for, as bits.
 type Requests = u8;
@@ -212,9 +210,12 @@ impl Reader<'_> {
                 section.refuse("path", wrong, "for serve = \"channels\" a path with `/*` at its end, such as \"/c/*\"");
                 None
             }
+            (false, Some(prefix)) if service.name == "echo-body" && !prefix.contains('*') => {
+                Some(PathPattern::Prefix(prefix.to_owned()))
+            }
             (false, _) if text.contains('*') => {
                 let wrong = format!("{} is not one path", quote(text));
-                section.refuse("path", wrong, "`*` for serve = \"channels\"");
+                section.refuse("path", wrong, "`/*` at its end for serve = \"channels\" or \"echo-body\"");
                 None
             }
             (false, _) => Some(PathPattern::Exact(text.to_owned())),

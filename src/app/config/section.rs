@@ -265,9 +265,11 @@ impl<'t> Section<'t> {
             if keys.contains(&name) {
                 continue;
             }
-            let wrong = match nearest(name, keys.iter().copied()) {
-                Some(near) => format!("unknown key, the nearest known key is `{near}`"),
-                None => "unknown key".to_owned(),
+            let elsewhere = super::TABLES.iter().find(|(_, keys)| keys.contains(&name));
+            let wrong = match (elsewhere, nearest(name, keys.iter().copied())) {
+                (Some((table, _)), _) => format!("unknown key here, it belongs in {table}"),
+                (None, Some(near)) => format!("unknown key, the nearest known key is `{near}`"),
+                (None, None) => "unknown key".to_owned(),
             };
             self.source.refuse(key.span().start, self.path_of(name), wrong, keys.join(", "));
         }

@@ -163,16 +163,29 @@ fn run(seed: u64) -> [usize; 3] {
                 }
             }
             _ => {
-                for Passed { conn, left } in log.trim(tail_bytes_max, &mut world) {
+                let released = random.random_bool(0.1);
+                let everyone = random.random_bool(0.5);
+                let gone = match released {
+                    true => log.release(everyone, &mut world),
+                    false => log.trim(tail_bytes_max, &mut world),
+                };
+                for Passed { conn, left } in gone {
                     world.gone(conn, left.rest);
                     keys.remove(conn);
                     passed += 1;
                 }
                 let most = tail_bytes_max * ROUND_TAIL_FACTOR + 2 * (SEGMENT_BYTES_MAX + 1);
-                assert!(log.tail_bytes() <= most);
+                assert!(released || log.tail_bytes() <= most);
+                let behind = |lagging| {
+                    let here = world.readers.values().filter_map(|reader| reader.place);
+                    here.filter(|place| place.lagging == lagging && log.cursor(*place) < log.end()).count()
+                };
+                assert!(!released || behind(true) == 0, "no laggard is left");
+                assert!(!released || !everyone || (behind(false), log.bytes()) == (0, 0), "nobody is behind");
             }
         }
         assert_eq!(log.readers(), world.readers.len());
+        assert_eq!(log.bytes(), log.segments.iter().map(|placed| placed.writer.capacity()).sum::<usize>());
     }
     // In the end everyone takes everything.
     for reader in world.readers.values_mut() {

@@ -8,6 +8,7 @@ use crate::base::keys::{OfConnection, Slots};
 use crate::base::time::Time;
 use crate::net::listen::bind_all;
 use crate::route::{Listener, Origins};
+use crate::wire::http::Hosts;
 
 mod bounds;
 
@@ -88,6 +89,7 @@ impl Bench {
             name: "test".into(),
             address: "127.0.0.1:0".parse().unwrap(),
             origins: Origins::Any,
+            hosts: Hosts::Same,
             optional: false,
         };
         let mut bound = bind_all(&[listener], 1).unwrap().remove(0);

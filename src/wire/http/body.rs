@@ -206,9 +206,11 @@ fn skip_quoted(bytes: &[u8]) -> Result<&[u8], Violation> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::head::Hosts;
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 600, target_bytes_max: 100, body_bytes_max: 20 };
+    const LIMITS: HeadLimits =
+        HeadLimits { head_bytes_max: 600, target_bytes_max: 100, body_bytes_max: 20, hosts: Hosts::Same };
 
     /// The body and how much was read, or what is wrong; `None`: not all here yet.
     type Outcome = Result<Option<(Vec<u8>, usize)>, Violation>;

@@ -76,6 +76,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// All lines are read: whether the body has another coding besides its chunks.
+    pub(super) fn coded(&self) -> bool {
+        self.coding.coded
+    }
+
     /// All lines are read: whether the connection stays open.
     pub(super) fn keep_alive(&self, minor_version: u8) -> bool {
         !self.close && (minor_version > 0 || self.keep_alive)
@@ -87,6 +92,10 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
+/// The transfer codings that may stand before `chunked` (RFC 9112 section 7.2 and its registry); `identity` was one in
+/// RFC 2616, and changes nothing.
+const REGISTERED: [&[u8]; 6] = [b"gzip", b"x-gzip", b"compress", b"x-compress", b"deflate", b"identity"];
+
 /// The transfer codings, over all lines.
 #[derive(Default)]
 struct Coding {
@@ -95,6 +104,9 @@ struct Coding {
     chunked: usize,
     chunked_last: bool,
     malformed: bool,
+    unknown: bool,
+    /// Some coding but `chunked` changes the bytes.
+    coded: bool,
 }
 
 impl Coding {
@@ -108,9 +120,13 @@ impl Coding {
             let name = element.split(|&byte| byte == b';').next().unwrap_or_default();
             let name = name.trim_ascii_end();
             self.malformed |= !is_token(name) || (name.len() < element.len() && name.eq_ignore_ascii_case(b"chunked"));
+            let registered = REGISTERED.iter().any(|known| element.eq_ignore_ascii_case(known));
+            self.unknown |= !registered && !self.chunked_last;
+            self.coded |= registered && !element.eq_ignore_ascii_case(b"identity");
         }
     }
 
+    /// Where the body ends is certain only if `chunked` is the last coding; those before it are left as they are.
     fn framing(&self, minor_version: u8) -> Result<BodyFraming, Violation> {
         if minor_version == 0 {
             return Err(Violation::CodingBeforeHttp11);
@@ -119,7 +135,7 @@ impl Coding {
         if self.malformed || self.codings == 0 || misplaced {
             return Err(Violation::CodingInvalid);
         }
-        if self.codings > 1 || self.chunked == 0 {
+        if self.unknown || self.chunked == 0 {
             return Err(Violation::CodingUnsupported);
         }
         Ok(BodyFraming::Chunked)

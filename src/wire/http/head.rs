@@ -25,6 +25,18 @@ pub struct HeadLimits {
     pub target_bytes_max: usize,
     /// Bytes of the body, without chunk sizes.
     pub body_bytes_max: usize,
+    /// What a target in absolute form may say.
+    pub hosts: Hosts,
+}
+
+/// What a target in absolute form (`GET http://host/path HTTP/1.1`) may say about the host.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Hosts {
+    /// What Host says, and nothing else: who disagrees with himself is refused.
+    #[default]
+    Same,
+    /// Anything, and user information before it: Host is ignored then (RFC 9112 section 3.2.2).
+    Any,
 }
 
 impl From<&Limits> for HeadLimits {
@@ -33,6 +45,7 @@ impl From<&Limits> for HeadLimits {
             head_bytes_max: limits.head_bytes_max,
             target_bytes_max: limits.target_bytes_max,
             body_bytes_max: limits.body_bytes_max,
+            hosts: Hosts::default(),
         }
     }
 }
@@ -54,6 +67,8 @@ pub struct Head<'a> {
     pub host: &'a str,
     /// How long the body is.
     pub body: BodyFraming,
+    /// Whether the body is compressed besides (`Transfer-Encoding: gzip, chunked`): nobody here decodes that.
+    pub coded: bool,
     /// Whether the connection stays open behind the answer (RFC 9112 section 9.3).
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -106,6 +121,7 @@ pub struct Outline {
     keep_alive: bool,
     expect_continue: bool,
     body: BodyFraming,
+    coded: bool,
 }
 
 impl Outline {
@@ -140,6 +156,7 @@ impl Outline {
             minor_version: self.minor_version,
             host: self.host.text(bytes),
             body: self.body,
+            coded: self.coded,
             keep_alive: self.keep_alive,
             expect_continue: self.expect_continue,
             lines: self.lines.bytes(bytes),
@@ -183,16 +200,7 @@ fn outline_within(input: &[u8], limits: &HeadLimits) -> Result<Option<Outline>, 
         return Ok(None);
     }
     let body = fields.body(line.minor_version)?;
-    let host = match fields.host {
-        None => line.authority.unwrap_or_default(),
-        Some(host) => Span::of(host, input),
-    };
-    if line.authority.is_some_and(|authority| !is_host(authority.bytes(input))) {
-        return Err(Violation::TargetInvalid);
-    }
-    if line.authority.is_some_and(|authority| !authority.bytes(input).eq_ignore_ascii_case(host.bytes(input))) {
-        return Err(Violation::HostDiffers);
-    }
+    let host = host(input, line.authority, fields.host, limits.hosts)?;
     Ok(Some(Outline {
         method: line.method,
         target: line.target,
@@ -205,7 +213,30 @@ fn outline_within(input: &[u8], limits: &HeadLimits) -> Result<Option<Outline>, 
         keep_alive: fields.keep_alive(line.minor_version),
         expect_continue: fields.expect_continue,
         body,
+        coded: fields.coded(),
     }))
+}
+
+/// The host that a request is for, of its target's authority and its Host, each of which may be missing.
+fn host(input: &[u8], authority: Option<Span>, host: Option<&[u8]>, hosts: Hosts) -> Result<Span, Violation> {
+    let Some(authority) = authority else {
+        return Ok(host.map(|host| Span::of(host, input)).unwrap_or_default());
+    };
+    let mut named = authority.bytes(input);
+    // A second `@` is not for us to say whose it is: `is_host` refuses it.
+    if hosts == Hosts::Any
+        && let Some(at) = memchr(b'@', named)
+    {
+        named = &named[at + 1..];
+    }
+    if !is_host(named) {
+        return Err(Violation::TargetInvalid);
+    }
+    match host {
+        Some(host) if hosts == Hosts::Same && !named.eq_ignore_ascii_case(host) => Err(Violation::HostDiffers),
+        Some(host) if hosts == Hosts::Same => Ok(Span::of(host, input)),
+        Some(_) | None => Ok(Span::of(named, input)),
+    }
 }
 
 /// Whether these bytes are a token (RFC 9110 section 5.6.2).

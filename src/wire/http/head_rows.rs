@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::Violation::*;
 use super::head::{EMPTY_LINES_MAX, METHOD_BYTES_MAX, check_line};
-use super::{BodyFraming, Head, HeadLimits, Violation, parse};
+use super::{BodyFraming, Head, HeadLimits, Hosts, Violation, parse};
 use crate::base::limits::HEADER_LINES_MAX;
 
-const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 1200, target_bytes_max: 60, body_bytes_max: 5000 };
+const LIMITS: HeadLimits =
+    HeadLimits { head_bytes_max: 1200, target_bytes_max: 60, body_bytes_max: 5000, hosts: Hosts::Same };
 
 /// Every prefix of what becomes a head is incomplete, and of what is refused is incomplete or refused for the same reason.
 fn parse_cut<'a>(input: &'a [u8], name: &str) -> Result<Option<(Head<'a>, usize)>, Violation> {
@@ -130,6 +131,12 @@ fn violations() {
         (get("Transfer-Encoding: identity\r\n"), CodingUnsupported),
         (get("Transfer-Encoding: gzip;a=b, chunked\r\n"), CodingUnsupported),
         (get("Transfer-Encoding: xchunked\r\n"), CodingUnsupported),
+        (get("Transfer-Encoding: xgzip, chunked\r\n"), CodingUnsupported),
+        (get("Transfer-Encoding: gzip, deflate\r\n"), CodingUnsupported),
+        (get("Transfer-Encoding: gzip, chunked, deflate\r\n"), CodingInvalid),
+        (get("Transfer-Encoding: gzip, chunked, chunked\r\n"), CodingInvalid),
+        (get("Transfer-Encoding: gzip, chunked;q=1\r\n"), CodingInvalid),
+        ("POST / HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".into(), CodingBeforeHttp11),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), CodingBeforeHttp11),
         (get("Expect: 200-ok\r\n"), ExpectationUnknown),
         (get("Expect:\r\n"), ExpectationUnknown),
@@ -220,6 +227,45 @@ fn heads() {
             head.keep_alive,
             head.expect_continue,
         );
+        assert_eq!(found, expected, "{input:?}");
+    }
+}
+
+/// Where a body ends is certain if it comes in chunks, whatever else was done to it.
+#[test]
+fn codings_before_chunked() {
+    for (value, coded) in [
+        ("chunked", false),
+        ("identity, chunked", false),
+        ("gzip, chunked", true),
+        ("X-GZIP,Chunked", true),
+        ("compress, deflate, chunked", true),
+        ("x-compress\r\nTransfer-Encoding: chunked", true),
+        (", gzip,, chunked ,", true),
+    ] {
+        let input = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {value}\r\n\r\n");
+        let (head, _) = parse_cut(input.as_bytes(), value).unwrap().unwrap();
+        assert_eq!((head.body, head.coded), (BodyFraming::Chunked, coded), "{value}");
+    }
+}
+
+/// RFC 9112 section 3.2.2, where a listener says so.
+#[test]
+fn any_host() {
+    let limits = HeadLimits { hosts: Hosts::Any, ..LIMITS };
+    let rows = [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok("a")),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b")),
+        ("GET http://b:80/ HTTP/1.1\r\nHost: b\r\n\r\n", Ok("b:80")),
+        ("GET http://u:p@b:80?c HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b:80")),
+        ("GET http://u@v@b HTTP/1.1\r\nHost: a\r\n\r\n", Err(TargetInvalid)),
+        ("GET http://u@/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(TargetInvalid)),
+        ("GET http://b:x/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(TargetInvalid)),
+        ("GET http://b/ HTTP/1.1\r\nHost: u@a\r\n\r\n", Err(HostInvalid)),
+        ("GET http://b/ HTTP/1.1\r\n\r\n", Err(HostMissing)),
+    ];
+    for (input, expected) in rows {
+        let found = parse(input.as_bytes(), &limits).map(|found| found.unwrap().0.host);
         assert_eq!(found, expected, "{input:?}");
     }
 }

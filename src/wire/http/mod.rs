@@ -18,7 +18,7 @@ mod head_rows;
 pub use body::Decoder;
 pub use form::{FormError, field, fields};
 pub use framing::BodyFraming;
-pub use head::{Head, HeadLimits, Outline, outline, parse};
+pub use head::{Head, HeadLimits, Hosts, Outline, outline, parse};
 pub use negotiate::{cookie, language, prefers};
 pub use path::decode_path;
 pub use response::{Framing, Response, reason, write, write_stream_head};

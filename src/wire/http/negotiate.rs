@@ -86,7 +86,7 @@ fn thousandths(weight: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{HeadLimits, parse};
+    use super::super::head::{HeadLimits, Hosts, parse};
     use super::*;
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn cookies() {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=\"2\"; a=3\r\ncookie: c=4=5;d\r\n\r\n";
-        let limits = HeadLimits { head_bytes_max: 1000, target_bytes_max: 100, body_bytes_max: 0 };
+        let limits = HeadLimits { head_bytes_max: 1000, target_bytes_max: 100, body_bytes_max: 0, hosts: Hosts::Same };
         let (head, _) = parse(request, &limits).unwrap().unwrap();
         for (name, expected) in [("a", Some("1")), ("b", Some("2")), ("c", Some("4=5")), ("d", None), ("A", None)] {
             assert_eq!(cookie(&head, name), expected, "{name}");

@@ -57,7 +57,7 @@ pub enum Violation {
     LengthAndCoding,
     /// Transfer-Encoding is malformed, or `chunked` is not the last coding, or there twice.
     CodingInvalid,
-    /// A transfer coding other than `chunked`.
+    /// A transfer coding that nobody has registered, or none that says where the body ends.
     CodingUnsupported,
     /// Transfer-Encoding in a request of HTTP/1.0.
     CodingBeforeHttp11,
@@ -150,7 +150,7 @@ impl Violation {
             Violation::LengthInvalid => "Content-Length is not a number",
             Violation::LengthAndCoding => "there are both Content-Length and Transfer-Encoding",
             Violation::CodingInvalid => "Transfer-Encoding is malformed",
-            Violation::CodingUnsupported => "the only transfer coding here is chunked",
+            Violation::CodingUnsupported => "the last transfer coding is not chunked, or one before it is unknown",
             Violation::CodingBeforeHttp11 => "HTTP/1.0 has no Transfer-Encoding",
             Violation::ExpectationUnknown => "the only expectation here is 100-continue",
             Violation::BodyTooLong => "the body is too long",

@@ -98,7 +98,7 @@ fn a_required_listener_may_not_be_taken() {
 /// With no files left it stops accepting, without spinning, serves those who are in, and goes on when some leave.
 fn no_files_left(cores: u16) {
     const CLIENTS: usize = 100;
-    let mut server = Config::demo().cores(cores).files(64).start();
+    let mut server = Config::demo().cores(cores).limit("connections_max", 1000).files(64).start();
     let at = server.main();
     let mut clients: Vec<Http> = (0..CLIENTS).map(|_| Http::over(connect(at))).collect();
     for client in &mut clients {

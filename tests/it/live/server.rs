@@ -57,7 +57,12 @@ impl Config {
     fn shipped(name: &str) -> Config {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut table: Table = text.parse().expect("the shipped configuration is TOML");
+        Config::of(&text)
+    }
+
+    /// A configuration of a test's own; its listeners get free ports, too.
+    pub(crate) fn of(text: &str) -> Config {
+        let mut table: Table = text.parse().expect("the configuration is TOML");
         let mut listeners = Vec::new();
         for listener in entries(&mut table, "listener") {
             let address = address_of(listener);
@@ -66,7 +71,7 @@ impl Config {
             let free = SocketAddr::new(address.ip(), 0).to_string();
             listener.insert("address".into(), Value::String(free));
         }
-        assert!(!listeners.is_empty(), "{name} has listeners");
+        assert!(!listeners.is_empty(), "the configuration has listeners");
         if let Ok(driver) = std::env::var("TALLYCAST_DRIVER") {
             section(&mut table, "server").insert("driver".into(), Value::String(driver));
         }
@@ -116,6 +121,12 @@ impl Config {
     pub(crate) fn without(mut self, shipped_port: u16) -> Config {
         let name = self.listener_name(shipped_port);
         self.missing.insert(name);
+        self
+    }
+
+    /// A key of `[limits]`.
+    pub(crate) fn limit(mut self, key: &str, value: impl Into<Value>) -> Config {
+        section(&mut self.table, "limits").insert(key.into(), value.into());
         self
     }
 

@@ -130,6 +130,7 @@ pub(crate) fn setup(limits: Limits) -> SharedSetup {
             name: "main".into(),
             address: "127.0.0.1:5000".parse().expect("an address"),
             origins: Origins::Local,
+            hosts: tallycast::wire::http::Hosts::Same,
             optional: false,
         }],
         classes,

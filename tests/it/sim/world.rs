@@ -253,7 +253,7 @@ impl World {
             assert!(census.send_log_bytes <= most, "core {id}: {census:?}, {most} bytes in {logs} logs at most");
             // Behind the bound, what is under way may still be answered: a snapshot, a body, a message.
             let each = 2 * limits.private_bytes_max + 4 * limits.message_bytes_max + limits.body_bytes_max + (64 << 10);
-            let most = census.connections * each;
+            let most = (census.connections + census.turned_away) * each;
             assert!(census.private_bytes <= most, "core {id}: {census:?}, {most} private bytes at most");
             assert!(census.connections <= limits.connections_max, "core {id}: {census:?}");
             assert!(census.sessions <= limits.sessions_max, "core {id}: {census:?}");
