@@ -22,7 +22,7 @@ mod setup;
 mod wire;
 mod world;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 const SEED_FIRST: u64 = 1;
 
 /// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
