@@ -34,7 +34,8 @@ impl Setup {
                 },
                 _ => None,
             };
-            if route.serves(method, websocket) {
+            let methods = self.methods(&route.serve, target.as_ref());
+            if route.serves(method, websocket, methods) {
                 // An upgrade is served by a route that has it, if there is one; otherwise it is ignored.
                 if !websocket || route.upgrades() {
                     return Found::Serve(&route.serve, target);
@@ -42,7 +43,7 @@ impl Setup {
                 without_upgrade.get_or_insert(Found::Serve(&route.serve, target));
             }
             websocket_only |= method == "GET" && matches!(route.serve, Serve::WebSocket { .. });
-            for method in route.serve.methods() {
+            for method in methods {
                 if !allowed.contains(method) {
                     allowed.push(method);
                 }
@@ -62,9 +63,17 @@ impl Setup {
     pub fn allowed(&self, listener: ListenerId, path: &str) -> Vec<&'static str> {
         match self.find(listener, "", path, false) {
             Found::OtherMethod(methods) => methods,
-            Found::Serve(serve, _) => serve.methods().to_vec(),
+            Found::Serve(serve, target) => self.methods(serve, target.as_ref()).to_vec(),
             Found::WebSocketOnly => vec!["GET"],
             Found::Nothing => Vec::new(),
+        }
+    }
+
+    /// The methods that a route answers without an upgrade: of a channel that keeps nothing, nothing can be read.
+    fn methods(&self, serve: &Serve, target: Option<&Target>) -> &'static [&'static str] {
+        match target {
+            Some(target) if self.class(target.class).spec.is_none() => &["POST"],
+            _ => serve.methods(),
         }
     }
 
@@ -87,11 +96,14 @@ impl PathPattern {
 }
 
 impl Route {
-    fn serves(&self, method: &str, websocket: bool) -> bool {
+    fn serves(&self, method: &str, websocket: bool, methods: &[&str]) -> bool {
         match &self.serve {
             Serve::WebSocket { .. } => method == "GET" && websocket,
+            Serve::Channels => methods.contains(&method) || (method == "GET" && websocket),
             Serve::EchoBody => !method.is_empty(),
-            other => other.methods().contains(&method),
+            Serve::LongPoll { .. } | Serve::Form { .. } | Serve::Page { .. } | Serve::Text { .. } => {
+                methods.contains(&method)
+            }
         }
     }
 }
@@ -121,12 +133,19 @@ mod tests {
 
     use super::*;
     use crate::base::limits::Limits;
-    use crate::engine::ClassId;
+    use crate::engine::{ChannelSpec, ClassId, Data};
     use crate::kind::Kind;
     use crate::route::{Class, Dialect, DialectId, Pattern};
 
     fn class(pattern: Pattern) -> Class {
-        Class { pattern, kind: Kind::Echo, spec: None, heartbeat: None }
+        let spec = ChannelSpec {
+            data: Data::Log,
+            history_publications_max: 1,
+            history_bytes_max: 1,
+            durable: false,
+            idle: None,
+        };
+        Class { pattern, kind: Kind::Feed, spec: Some(spec), heartbeat: None }
     }
 
     fn setup() -> Setup {
@@ -147,6 +166,7 @@ mod tests {
                 class(Pattern::Name("poll/lunch".into())),
                 class(Pattern::Prefix("poll/".into())),
                 class(Pattern::Prefix("poll/big/".into())),
+                Class { kind: Kind::Echo, spec: None, ..class(Pattern::Name("echo".into())) },
             ],
             dialects: vec![Dialect::Tallycast],
             routes: vec![
@@ -200,6 +220,10 @@ mod tests {
             ("GET", "/c/poll/x", true, "channel poll/x"),
             ("DELETE", "/c/poll/x", false, "GET HEAD POST"),
             ("GET", "/c/none", false, "nothing"),
+            ("GET", "/c/echo", true, "channel echo"),
+            ("POST", "/c/echo", false, "channel echo"),
+            ("GET", "/c/echo", false, "POST"),
+            ("DELETE", "/c/echo", false, "POST"),
             ("GET", "/c/", false, "nothing"),
             ("GET", "/votes", true, "websocket"),
             ("GET", "/votes", false, "long-poll"),

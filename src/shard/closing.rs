@@ -5,6 +5,7 @@ use super::delivery::{Command, LogReaders};
 use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::conn::http::Phase;
+use crate::engine::Refusal;
 use crate::mirror::sendlog::Passed;
 use crate::wire::ws::close;
 
@@ -35,7 +36,7 @@ impl Shard {
     /// Sends a WebSocket close; the connection ends when the peer has answered it.
     pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &'static str) {
         let close_wait = self.limits().close_wait;
-        if self.refuse_stream(key) {
+        if self.refuse_stream(key, &Refusal::Busy) {
             return;
         }
         self.unsubscribe(key);
@@ -184,7 +185,7 @@ impl Shard {
             // Their answers are under way, and are the last.
             (Protocol::Http(_), Some(Pending::Op { .. } | Pending::Read { .. })) => {}
             (Protocol::EventStream(_), Some(_)) => {
-                self.refuse_stream(key);
+                self.refuse_stream(key, &Refusal::Busy);
             }
             (Protocol::Http(_) | Protocol::EventStream(_) | Protocol::Away, _) => self.end(key),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connection::{Conn, Pending, Protocol, Subscription};
+use super::connection::Subscription;
 use super::delivery::LogReaders;
 use super::timers::Timer;
 use super::{Shard, guarded};
@@ -296,12 +296,8 @@ impl Shard {
         let reads: Vec<ConnKey> = self.reads.iter().filter(|(_, of)| *of == key).map(|(conn, _)| *conn).collect();
         self.reads.retain(|(_, of)| *of != key);
         for conn in reads.into_iter().chain(mirror.parked) {
-            match self.conns.get(conn) {
-                Some(Conn { protocol: Protocol::Http(_), .. }) => self.refuse_pending(conn, refusal),
-                Some(Conn { pending: Some(pending), .. }) if matches!(**pending, Pending::Read { .. }) => {
-                    self.close_websocket(conn, code, reason);
-                }
-                Some(_) | None => {}
+            if !self.refuse_stream(conn, refusal) {
+                self.refuse_pending(conn, refusal);
             }
         }
         for session in mirror.sessions {

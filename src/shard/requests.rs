@@ -227,6 +227,11 @@ impl Shard {
                 };
                 self.publish(key, out, how, target, reply, content)
             }
+            // A HEAD must not take a vote that its session would miss.
+            (Serve::LongPoll { dialect, .. }, _) if how.head_only => {
+                let nothing = self.nothing_new(*dialect);
+                self.write_now(out, &how, 200, &[("Content-Type", JSON), ("Cache-Control", "no-store")], &nothing)
+            }
             (Serve::LongPoll { target, dialect, wait }, _) => {
                 let name = session_name(head);
                 let poll = SessionPoll { target: target.clone(), dialect: *dialect, until: self.now + *wait };
@@ -321,10 +326,6 @@ impl Shard {
 
     fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
         let head = &request.head;
-        if self.setup.class(target.class).spec.is_none() {
-            let expected = "POST, or a WebSocket handshake: this channel has no state";
-            return self.refuse(out, &how, 405, "method_not_allowed", expected, &[("Allow", "POST, OPTIONS")]);
-        }
         let stream = http::prefers(head.header("accept"), "text/event-stream");
         let last_event_id = head.header_str("last-event-id").filter(|_| stream);
         let since = match since(head.query, last_event_id) {
@@ -507,6 +508,10 @@ fn wait(query: Option<&str>, max: Duration) -> Result<Option<Duration>, &'static
     let field = http::field(query.unwrap_or_default().as_bytes(), "wait").map_err(|error| error.expected())?;
     let Some(text) = field else { return Ok(None) };
     let seconds: f64 = text.parse().map_err(|_| WAIT)?;
+    if !seconds.is_finite() {
+        return Err(WAIT);
+    }
+    let seconds = seconds.min(max.as_secs_f64());
     Duration::try_from_secs_f64(seconds).map(|wait| Some(wait.min(max))).map_err(|_| WAIT)
 }
 
@@ -528,6 +533,7 @@ mod tests {
         assert_eq!(wait(None, max), Ok(None));
         assert_eq!(wait(Some("wait=2.5&since=e-3"), max), Ok(Some(Duration::from_millis(2500))));
         assert_eq!(wait(Some("wait=1e9"), max), Ok(Some(max)));
+        assert_eq!(wait(Some("wait=1e300"), max), Ok(Some(max)));
         for bad in ["wait=", "wait=x", "wait=-1", "wait=NaN", "wait=inf"] {
             assert_eq!(wait(Some(bad), max), Err(WAIT), "{bad}");
         }

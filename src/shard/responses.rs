@@ -128,13 +128,13 @@ impl Shard {
     }
 
     /// Answers a stream's request that has no response yet: there is none to be had now. False if there is no such.
-    pub(super) fn refuse_stream(&mut self, key: ConnKey) -> bool {
+    pub(super) fn refuse_stream(&mut self, key: ConnKey, refusal: &Refusal) -> bool {
         let pending = self.conns.get(key).and_then(|conn| conn.pending.as_deref());
         let Some(Pending::Read { how, read: Read::Join { .. }, .. }) = pending else { return false };
         let how = Answering { keep_alive: false, ..how.clone() };
         let mut out = Vec::new();
-        let body = refusal_json(Refusal::Busy.code(), Refusal::Busy.expected());
-        self.write_response(&mut out, &how, 503, &[("Content-Type", JSON)], &body);
+        let body = refusal_json(refusal.code(), refusal.expected());
+        self.write_response(&mut out, &how, status(refusal), &[("Content-Type", JSON)], &body);
         self.push(key, &out, None);
         self.end(key);
         true

@@ -269,7 +269,7 @@ impl Shard {
         let Some(session) = self.sessions.slots.get(key) else {
             return;
         };
-        let answer = self.nothing_new(session.dialect);
+        let answer = PollAnswer::Body(self.nothing_new(session.dialect));
         let now = self.now;
         self.answer_all(key, |parked| parked.until <= now, &answer);
     }
@@ -291,7 +291,7 @@ impl Shard {
         } else {
             self.letters[usize::from(name.core.0)].push(Mail::Withdraw { name, from: self.core, conn, number });
         }
-        let answer = self.nothing_new(dialect);
+        let answer = PollAnswer::Body(self.nothing_new(dialect));
         self.poll_answered(conn, number, answer);
     }
 
@@ -422,12 +422,13 @@ impl Shard {
         Ok(SessionName { core: self.core, key, secret })
     }
 
-    fn nothing_new(&self, dialect: DialectId) -> PollAnswer {
+    /// What a poll is told whose wait is over.
+    pub(super) fn nothing_new(&self, dialect: DialectId) -> Vec<u8> {
         let mut body = Vec::new();
         if let Dialect::Steps { key } = self.setup.dialect(dialect) {
             bare::poll(&mut body, key, None);
         }
-        PollAnswer::Body(body)
+        body
     }
 
     fn answer_all(&mut self, key: SessionKey, which: impl Fn(&Parked) -> bool, answer: &PollAnswer) {

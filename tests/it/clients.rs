@@ -161,6 +161,33 @@ fn node_eventsource() {
     program.end();
 }
 
+/// docs/openapi.yaml is valid, and schemathesis finds nothing that differs from it, whatever the kind of channel.
+#[test]
+fn openapi() {
+    let Some(python) = installed("TALLYCAST_PYTHON") else {
+        return;
+    };
+    // A poll that waits costs a case its time.
+    let server = Config::demo().cores(2).limit("poll_wait_max", "50ms").start();
+    let mut program = Program::start(&python, "openapi.py", &[&server.main().to_string()]);
+    let valid = program.step("valid");
+    let paths = ["/c/{channel}", "/", "/index", "/ticket", "/vote", "/get_new_vote", "/message"];
+    assert_eq!((&valid["version"], &valid["paths"]), (&json!("3.1.0"), &json!(paths)));
+    for (kind, operations, cases) in [("vote", 10, 400), ("feed", 4, 200), ("echo", 2, 80), ("any", 4, 150)] {
+        let played = program.step("played");
+        let results = &played["results"];
+        let found = json!([results["failures"], results["errors"]]);
+        assert_eq!((&played["kind"], &played["status"], &found), (&json!(kind), &json!(0), &json!([[], []])));
+        assert_eq!(results["operations"]["tested"], operations, "{kind}: operations that were played");
+        for phase in ["examples", "coverage", "fuzzing"] {
+            assert_eq!(results["phases"][phase]["status"], "success", "{kind}: {phase}");
+        }
+        let played = results["test_cases"]["generated"].as_u64().expect("a number of cases");
+        assert!(played >= cases, "{kind}: only {played} cases");
+    }
+    program.end();
+}
+
 #[test]
 fn curl() {
     let server = Server::demo(2);

@@ -9,6 +9,7 @@ mod engine;
 mod limits;
 mod live;
 mod mistakes;
+mod protocol;
 mod reference;
 mod sim;
 mod tidy;

@@ -106,6 +106,19 @@ impl Config {
         self
     }
 
+    /// One of `[limits]`, as in the configuration.
+    pub(crate) fn limit(mut self, key: &str, value: impl Into<Value>) -> Config {
+        let value = value.into();
+        if key == "poll_wait_max" {
+            // A route's own wait cannot be longer.
+            for route in entries(&mut self.table, "route").filter(|route| route.contains_key("wait")) {
+                route.insert("wait".into(), value.clone());
+            }
+        }
+        section(&mut self.table, "limits").insert(key.into(), value);
+        self
+    }
+
     /// Puts the listener that is shipped with `shipped_port` on another port than a free one.
     pub(crate) fn port(mut self, shipped_port: u16, port: u16) -> Config {
         let name = self.listener_name(shipped_port);
@@ -121,12 +134,6 @@ impl Config {
     pub(crate) fn without(mut self, shipped_port: u16) -> Config {
         let name = self.listener_name(shipped_port);
         self.missing.insert(name);
-        self
-    }
-
-    /// A key of `[limits]`.
-    pub(crate) fn limit(mut self, key: &str, value: impl Into<Value>) -> Config {
-        section(&mut self.table, "limits").insert(key.into(), value.into());
         self
     }
 
