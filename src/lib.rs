@@ -4,6 +4,9 @@ pub mod app;
 pub mod base;
 pub mod conn;
 pub mod engine;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kind;
 pub mod mirror;
 pub mod net;

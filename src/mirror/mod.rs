@@ -45,6 +45,8 @@ pub struct Mirror {
     pub reported: u32,
     /// Unused since then.
     pub unused_since: Option<Time>,
+    /// A timer will look at that.
+    pub lingers: bool,
     cached: Vec<(View, Position, Slice)>,
 }
 
@@ -108,6 +110,7 @@ impl Mirror {
             early: Vec::new(),
             reported: 0,
             unused_since: None,
+            lingers: false,
             cached: Vec::new(),
         }
     }

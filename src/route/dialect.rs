@@ -85,6 +85,10 @@ enum Choice<'a> {
 }
 
 fn ballot(json: &str) -> Option<Incoming<'_>> {
+    // A general reader takes a list for the fields in their order.
+    if !json.trim_ascii_start().starts_with('{') {
+        return None;
+    }
     let Ballot { choice, id } = serde_json::from_str(json).ok()?;
     let content = Content::Text(match choice {
         Choice::Number(number) => number.to_string().into(),
@@ -451,6 +455,8 @@ mod tests {
             r#"{"choice":"1","choice":"2"}"#,
             r#"{"choice":"1"}}"#,
             r#"["1"]"#,
+            r#"["1",null]"#,
+            r#" ["1",7]"#,
         ] {
             assert_eq!(read(bad), Err((Refusal::Malformed { expected: BALLOT }, None)), "{bad}");
         }

@@ -212,6 +212,7 @@ impl Shard {
         self.parked_polls -= parked.len();
         self.log_memory.grew(log_bytes, mirror);
         self.queue_rounds(key);
+        self.recount(key);
         for conn in untold {
             self.close_websocket(conn, close::TOO_SLOW, "history was lost: come back");
         }
@@ -256,7 +257,9 @@ impl Shard {
                 mirror.unused_since = None;
             } else if mirror.unused_since.is_none() {
                 mirror.unused_since = Some(self.now);
-                self.timers.insert(self.now + MIRROR_LINGER, Timer::Mirror(key));
+                if !std::mem::replace(&mut mirror.lingers, true) {
+                    self.timers.insert(self.now + MIRROR_LINGER, Timer::Mirror(key));
+                }
             }
             if count != mirror.reported {
                 mirror.reported = count;

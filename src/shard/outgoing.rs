@@ -22,6 +22,8 @@ pub(super) struct Outgoing {
     /// How many pieces come before that rest: they stood before it in the send that was in flight when the log left.
     before_rest: usize,
     pieces: VecDeque<Piece>,
+    /// So many of them, from the front, are answers from before the connection became a stream.
+    answers: usize,
     bytes: usize,
     /// What the driver has under way.
     flight: Parts,
@@ -104,7 +106,9 @@ impl Outgoing {
         }
         self.bytes += bytes.len();
         // What is in flight ends where it ended when it took off: behind it a log may be in the middle of a message.
+        // And an answer stays what it is.
         if self.flight.is_empty()
+            && self.pieces.len() > self.answers
             && let Some(Piece { bytes: Bytes::Owned(last), messages, behind: last_behind, .. }) = self.pieces.back_mut()
             && *last_behind == behind
             && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
@@ -124,11 +128,17 @@ impl Outgoing {
         }
     }
 
-    /// Drops what is not begun, except the message in hand: nothing more is said but what is pushed from now on.
+    /// What waits so far are answers to requests, the last of which begins a stream.
+    pub(super) fn stream_begins(&mut self) {
+        self.answers = self.pieces.len();
+    }
+
+    /// Drops what is not begun, except the message in hand and answers to requests: nothing more is said but what is
+    /// pushed from now on.
     pub(super) fn forget_pieces(&mut self) {
         let flying = self.flight.iter().filter(|part| part.source == Source::Piece).count();
         let begun = usize::from(self.pieces.front().is_some_and(|piece| piece.sent > 0));
-        let keep = flying.max(begun);
+        let keep = flying.max(begun).max(self.answers);
         for piece in self.pieces.drain(keep.min(self.pieces.len())..) {
             self.bytes -= piece.bytes.get().len() - piece.sent;
         }
@@ -187,6 +197,7 @@ impl Outgoing {
             if front.sent == front.bytes.get().len() {
                 self.pieces.pop_front();
                 self.before_rest = self.before_rest.saturating_sub(1);
+                self.answers = self.answers.saturating_sub(1);
             }
         }
     }

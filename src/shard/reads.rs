@@ -194,6 +194,9 @@ impl Shard {
         head: &[u8],
     ) {
         self.push(key, head, None);
+        if let Some(outgoing) = self.conns.get_mut(key).and_then(|conn| conn.outgoing.as_deref_mut()) {
+            outgoing.stream_begins();
+        }
         let Encoding { transport, dialect } = encoding;
         let dialect = self.setup.dialect(dialect).clone();
         let Some(mirror) = self.mirrors.get_mut(mirror_key) else {

@@ -131,6 +131,11 @@ impl Shard {
         bytes: &mut [u8],
         used: usize,
     ) -> (Protocol, usize, Flow) {
+        // A stream ends with its peer; this one's went while an earlier request was in hand.
+        if self.conns.get(key).is_some_and(|conn| conn.peer_finished) {
+            self.end(key);
+            return (Protocol::Http(http), used + bytes.len(), Flow::Stop);
+        }
         self.set_alarm(key, None);
         let interval = self.limits().ping_interval;
         if interval > Duration::ZERO {

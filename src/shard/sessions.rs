@@ -47,6 +47,10 @@ impl FromStr for SessionName {
     type Err = NoName;
 
     fn from_str(text: &str) -> Result<SessionName, NoName> {
+        // What Rust reads as a number may begin with a plus; none is written.
+        if text.contains('+') {
+            return Err(NoName);
+        }
         let mut parts = text.splitn(3, '.');
         let mut part = || parts.next().ok_or(NoName);
         let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NoName);
@@ -510,7 +514,7 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         let name = SessionName { core: CoreId(3), key: SessionKey::unpack(0x1_0000_0002), secret: 0xabc };
         assert_eq!(name.to_string().parse(), Ok(name));
-        for bad in ["", "1", "1.2", "x.1.1", "1.x.1", "1.1.x", "1.1.1.", "70000.1.1"] {
+        for bad in ["", "1", "1.2", "x.1.1", "1.x.1", "1.1.x", "1.1.1.", "70000.1.1", "+1.1.1", "1.+1.1"] {
             assert_eq!(bad.parse::<SessionName>(), Err(NoName), "{bad}");
         }
     }

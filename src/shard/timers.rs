@@ -171,12 +171,17 @@ impl Shard {
 
     fn mirror_timer(&mut self, key: MirrorKey) {
         let Some(mirror) = self.mirrors.get_mut(key) else { return };
+        mirror.lingers = false;
         // Who began to use it in this turn is counted at the turn's end only.
         mirror.unused_since = mirror.unused_since.filter(|_| !mirror.is_used());
-        let Some(since) = mirror.unused_since else { return };
+        let Some(since) = mirror.unused_since else {
+            self.recount(key);
+            return;
+        };
         if since + MIRROR_LINGER <= self.now {
             self.drop_mirror(key);
         } else {
+            mirror.lingers = true;
             self.timers.insert(since + MIRROR_LINGER, Timer::Mirror(key));
         }
     }

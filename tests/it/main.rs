@@ -6,6 +6,8 @@ mod config;
 mod conformance;
 mod corpora;
 mod engine;
+#[cfg(feature = "fuzzing")]
+mod fuzz;
 mod limits;
 mod live;
 mod mistakes;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom; a file may name its own layer and those before it. `conn` and `engine` do not know each other,
 /// nor do `net`, `journal` and `redis`.
-const LAYERS: [&str; 13] =
-    ["base", "wire", "conn", "engine", "kind", "route", "mirror", "shard", "net", "journal", "redis", "app", "main"];
+const LAYERS: [&str; 14] = [
+    "base", "wire", "conn", "engine", "kind", "route", "mirror", "shard", "net", "journal", "redis", "app", "fuzzing",
+    "main",
+];
 const STRANGERS: [(&str, &str); 4] = [("conn", "engine"), ("net", "journal"), ("net", "redis"), ("journal", "redis")];
 const LINES_MAX: usize = 650;
 /// The files that may hold `unsafe`.

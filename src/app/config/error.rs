@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: where, what, and what would be right.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// One thing that is wrong.
@@ -24,10 +25,19 @@ impl fmt::Display for ConfigError {
             write!(f, ":{line}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", plain(&self.key))?;
         }
-        write!(f, ": {}; allowed: {}", self.wrong, self.allowed)
+        write!(f, ": {}; allowed: {}", plain(&self.wrong), plain(&self.allowed))
     }
+}
+
+/// One line for a terminal, whatever a file's keys and texts have in them.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect::<String>().into()
 }
 
 impl std::error::Error for ConfigError {}
