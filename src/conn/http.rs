@@ -149,6 +149,14 @@ impl Http {
         limits: &HeadLimits,
         out: &mut Vec<u8>,
     ) -> Result<(usize, Option<Found>), Violation> {
+        // A request may be here already, behind the one that was answered. Then nothing more is kept: the tail would grow
+        // with each request of a peer that sends faster than it is answered.
+        if matches!(self.state, State::Head { seen: 0 })
+            && !self.tail.is_empty()
+            && let Some(found) = self.head_in_tail(0, limits, out)?
+        {
+            return Ok((0, Some(found)));
+        }
         match self.state {
             State::Over => Ok((input.len(), None)),
             State::InHand { .. } => {

@@ -151,6 +151,7 @@ impl Shard {
     pub(super) fn went_on(&mut self, key: ConnKey, len: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.stuck = false;
+        conn.taken = self.now;
         if let Some(outgoing) = conn.outgoing.as_deref_mut() {
             let parts = outgoing.landed();
             settle(Some(outgoing), &conn.subscriptions, &mut self.mirrors, &parts, len);
@@ -176,6 +177,9 @@ impl Shard {
                 Some(taken) => {
                     settle(conn.outgoing.as_deref_mut(), &conn.subscriptions, &mut self.mirrors, &parts, taken);
                     conn.stuck = taken < slice.len();
+                    if taken > 0 {
+                        conn.taken = self.now;
+                    }
                 }
                 None => {
                     conn.outgoing().fly(parts);

@@ -7,6 +7,7 @@ use super::connection::{Alarm, Answering, Pending, Read};
 use super::responses::{JSON, refusal_json, status};
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
+use crate::base::limits::TURN_READ_BYTES_MAX;
 use crate::base::time::Time;
 use crate::engine::{Position, Publication, Refusal, State};
 use crate::mirror::View;
@@ -18,7 +19,13 @@ impl Shard {
     /// Answers the reads whose mirror is live.
     pub(super) fn answer_reads(&mut self) {
         let mut later = Vec::new();
+        // What is written in one turn is bounded, so that others are served in between.
+        let mut written = 0;
         for (conn, key) in std::mem::take(&mut self.reads) {
+            if written >= TURN_READ_BYTES_MAX {
+                later.push((conn, key));
+                continue;
+            }
             let waits = self.conns.get(conn).is_some_and(|conn| conn.pending.is_some());
             match self.mirrors.get_mut(key) {
                 Some(mirror) if waits && mirror.live().is_none() => later.push((conn, key)),
@@ -26,6 +33,7 @@ impl Shard {
                     mirror.reads -= 1;
                     self.recount(key);
                     self.answer_read(conn, key);
+                    written += self.conns.get(conn).map_or(0, |conn| conn.private_bytes());
                 }
                 None => {}
             }
@@ -79,7 +87,7 @@ impl Shard {
         });
         let mut headers = headers.to_vec();
         headers.push(("Content-Type", JSON));
-        self.answer(key, how, 200, &headers, json.as_deref().unwrap_or_default());
+        self.answer_shared(key, how, &headers, json);
     }
 
     fn answer_poll(
@@ -181,7 +189,7 @@ impl Shard {
         });
         let session = session.filter(|_| !how.head_only);
         let cookie = session.and_then(|session| self.page_session(session, target, at));
-        self.answer_page(key, how, html.as_deref().unwrap_or_default(), cookie.as_deref());
+        self.answer_page(key, how, html, cookie.as_deref());
     }
 
     /// A stream's first bytes: a replay if `since` can be followed, the present state otherwise; then it reads its log.

@@ -7,6 +7,7 @@ use super::responses::{HTML, Header, JSON, TEXT, refusal_body, refusal_json, sta
 use super::sessions::{COOKIE, SessionName};
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
+use crate::base::segment::Slice;
 use crate::conn::http::{Http, Request};
 use crate::conn::sse::EventStream;
 use crate::engine::{Asker, Position, Refusal};
@@ -478,10 +479,10 @@ impl Shard {
     }
 
     /// A page, and perhaps a new session's cookie.
-    pub(super) fn answer_page(&mut self, key: ConnKey, how: &Answering, page: &[u8], cookie: Option<&str>) {
+    pub(super) fn answer_page(&mut self, key: ConnKey, how: &Answering, page: Option<Slice>, cookie: Option<&str>) {
         let mut headers = vec![("Content-Type", HTML), ("Cache-Control", "no-store"), ("Vary", "Accept-Language")];
         headers.extend(cookie.map(|cookie| ("Set-Cookie", cookie)));
-        self.answer(key, how, 200, &headers, page);
+        self.answer_shared(key, how, &headers, page);
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::Shard;
 use super::connection::{Answering, Pending, Protocol, Read, Reply};
 use crate::base::keys::ConnKey;
+use crate::base::limits::SCRATCH_BYTES_MAX;
+use crate::base::segment::Slice;
 use crate::engine::{Answer, Refusal};
 use crate::route::dialect::own;
 use crate::wire::http::{Framing, Response, write};
@@ -67,6 +69,20 @@ impl Shard {
         let keep_alive = self.write_response(&mut out, how, status, headers, body);
         self.push(key, &out, None);
         self.scratch = out;
+        self.finish_answer(key, keep_alive);
+    }
+
+    /// The same with a body that others get too, and that is not copied if it is large.
+    pub(super) fn answer_shared(&mut self, key: ConnKey, how: &Answering, headers: &[Header<'_>], body: Option<Slice>) {
+        let Some(body) = body else { return self.answer(key, how, 200, headers, b"") };
+        if how.head_only || body.len() <= SCRATCH_BYTES_MAX {
+            return self.answer(key, how, 200, headers, &body);
+        }
+        let head = Answering { head_only: true, ..how.clone() };
+        let mut out = Vec::new();
+        let keep_alive = self.write_response(&mut out, &head, 200, headers, &body);
+        self.push(key, &out, None);
+        self.push_shared(key, body);
         self.finish_answer(key, keep_alive);
     }
 

@@ -1,5 +1,6 @@
 //! The integration tests, one binary.
 
+mod attacks;
 mod browser;
 mod clients;
 mod config;

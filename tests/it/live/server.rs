@@ -262,6 +262,11 @@ impl Server {
         stderr(&self.folder)
     }
 
+    /// The process, as the kernel knows it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of the process so far, in clock ticks (100 a second).
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the process is there");
