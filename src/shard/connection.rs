@@ -33,8 +33,8 @@ pub(super) struct Conn {
     pub(super) held: Vec<u8>,
     /// When something came last.
     pub(super) heard: Time,
-    /// When the peer took something last.
-    pub(super) taken: Time,
+    /// If it is stuck, since when it took nothing.
+    pub(super) stuck_since: Time,
     pub(super) alarm: Option<(Time, Alarm)>,
     pub(super) timer: Option<(TimerKey, Time)>,
     pub(super) stage: Stage,
@@ -189,7 +189,7 @@ impl Conn {
             pending: None,
             held: Vec::new(),
             heard: now,
-            taken: now,
+            stuck_since: now,
             alarm: None,
             timer: None,
             stage: Stage::Open,

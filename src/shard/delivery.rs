@@ -151,7 +151,6 @@ impl Shard {
     pub(super) fn went_on(&mut self, key: ConnKey, len: usize) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.stuck = false;
-        conn.taken = self.now;
         if let Some(outgoing) = conn.outgoing.as_deref_mut() {
             let parts = outgoing.landed();
             settle(Some(outgoing), &conn.subscriptions, &mut self.mirrors, &parts, len);
@@ -177,9 +176,6 @@ impl Shard {
                 Some(taken) => {
                     settle(conn.outgoing.as_deref_mut(), &conn.subscriptions, &mut self.mirrors, &parts, taken);
                     conn.stuck = taken < slice.len();
-                    if taken > 0 {
-                        conn.taken = self.now;
-                    }
                 }
                 None => {
                     conn.outgoing().fly(parts);
@@ -187,6 +183,7 @@ impl Shard {
                 }
             }
             if conn.stuck {
+                conn.stuck_since = self.now;
                 self.demote(key);
                 return sends;
             }
@@ -253,6 +250,9 @@ impl Shard {
             self.rounds.push_back((key, log));
         }
         for stuck in stuck {
+            if let Some(conn) = self.conns.get_mut(stuck) {
+                conn.stuck_since = self.now;
+            }
             self.demote(stuck);
         }
         for passed in passed {

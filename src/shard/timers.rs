@@ -70,7 +70,7 @@ impl Shard {
         let heard = conn.heard;
         // An event stream cannot be asked: it shows that it is there by taking what it gets.
         let stalled = matches!(conn.protocol, Protocol::EventStream(_)) && conn.stuck;
-        let taken = conn.taken;
+        let stuck_since = conn.stuck_since;
         let limits = self.limits();
         let (ping_interval, ping_wait) = (limits.ping_interval, limits.ping_wait);
         match alarm {
@@ -82,7 +82,7 @@ impl Shard {
                 let all_sent = self.conns.get(key).is_some_and(|conn| conn.stage == Stage::Finished);
                 self.close(key, !all_sent);
             }
-            Alarm::PingDue if stalled && taken + ping_interval + ping_wait <= self.now => self.cut(key),
+            Alarm::PingDue if stalled && stuck_since + ping_interval + ping_wait <= self.now => self.cut(key),
             Alarm::PingDue if heard + ping_interval > self.now => {
                 self.set_alarm(key, Some((heard + ping_interval, Alarm::PingDue)));
             }
