@@ -88,7 +88,9 @@ pub(super) fn judge(told: &Told<'_>, reach: &mut Reach, present: &mut dyn FnMut(
         reach.responses += 1;
         reach.refusals += usize::from(status >= 400);
         let ends = value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        let bodiless = matches!(status, 204 | 304) || request.is_some_and(|request| request.head_only);
+        // 408 is for a request of which too little had come to know that it was a HEAD.
+        let head_only = status != 408 && request.is_some_and(|request| request.head_only);
+        let bodiless = matches!(status, 204 | 304) || head_only;
         let len = if bodiless { 0 } else { value("content-length").expect("a length").parse().expect("a number") };
         if body.len() < len {
             assert!(!told.at_rest, "half a body");
