@@ -3,7 +3,7 @@
 use super::config::{Config, dialect_name, write_duration, written};
 use crate::engine::Data;
 use crate::kind::Kind;
-use crate::route::{Class, Dialect, DialectId, Listener, Origins, PageId, PathPattern, Route, Serve, Setup};
+use crate::route::{Aim, Class, Dialect, DialectId, Listener, Origins, PathPattern, Route, Serve, Setup};
 use crate::wire::http::Hosts;
 
 /// The lines.
@@ -59,6 +59,7 @@ fn channel(class: &Class) -> Row {
             let data = match &spec.data {
                 Data::Log => "messages".to_owned(),
                 Data::Tally { options } => format!("{} options", options.len()),
+                Data::Table(table) => format!("{} columns", table.columns.len()),
                 #[cfg(feature = "faults")]
                 Data::Fault => "panics when told to".to_owned(),
             };
@@ -83,7 +84,7 @@ fn route(setup: &Setup, route: &Route) -> Row {
     };
     let (requests, channel, how) = match &route.serve {
         Serve::Channels => ("all", "", "every channel, by every transport".to_owned()),
-        Serve::WebSocket { target, dialect } => ("WebSocket", &*target.channel, written_dialect(setup, *dialect)),
+        Serve::WebSocket { aim, dialect } => ("WebSocket", written_aim(aim), written_dialect(setup, *dialect)),
         Serve::LongPoll { target, dialect, wait } => (
             "GET",
             &*target.channel,
@@ -92,12 +93,14 @@ fn route(setup: &Setup, route: &Route) -> Row {
         Serve::Form { target, field, accepted } => {
             ("POST", &*target.channel, format!("form, field {field:?}, answers {accepted:?}"))
         }
+        Serve::Json { target, dialect, accepted } => {
+            ("POST", &*target.channel, format!("JSON, {}, answers {accepted:?}", written_dialect(setup, *dialect)))
+        }
+        Serve::EngineIo(_) => ("GET, POST", "", "Engine.IO".to_owned()),
         Serve::Page { target, page, session } => {
-            let page = match page {
-                PageId::Vote => "vote",
-            };
             let session = if *session { ", sets a session cookie" } else { "" };
-            ("GET", &*target.channel, format!("page {page:?}{session}"))
+            let channel = target.as_ref().map_or("", |target| &*target.channel);
+            ("GET", channel, format!("page {:?}{session}", page.name()))
         }
         Serve::Text { text } => ("GET", "", format!("text {text:?}")),
         Serve::EchoBody => ("all", "", "answers with the request's body".to_owned()),
@@ -109,7 +112,14 @@ fn route(setup: &Setup, route: &Route) -> Row {
 fn written_dialect(setup: &Setup, id: DialectId) -> String {
     match setup.dialect(id) {
         Dialect::Steps { key } => format!("steps, key {key:?}"),
-        dialect @ (Dialect::Tallycast | Dialect::Plain) => dialect_name(dialect).to_owned(),
+        dialect => dialect_name(dialect).to_owned(),
+    }
+}
+
+fn written_aim(aim: &Aim) -> &str {
+    match aim {
+        Aim::One(target) => &target.channel,
+        Aim::Rest { prefix, .. } => prefix,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::base::limits::CORES_MAX;
 use crate::net::files;
 use crate::net::server::Server;
 use crate::net::signals;
-use crate::route::{PageId, PathPattern, Serve, Setup};
+use crate::route::{PathPattern, Serve, Setup};
 
 /// What a URL's path may not hold as it is (<https://url.spec.whatwg.org/#path-percent-encode-set>).
 const PATH_ENCODED: &AsciiSet = &CONTROLS
@@ -87,10 +87,7 @@ fn banner(setup: &Setup, addresses: &[(String, SocketAddr, ListenerId)]) -> Vec<
         };
         let (_, address, _) = addresses.iter().find(|(_, _, id)| *id == route.listener)?;
         let path = utf8_percent_encode(path, PATH_ENCODED);
-        let what = match page {
-            PageId::Vote => "vote page",
-        };
-        Some(format!("  http://{}{path}   {what}", reachable(*address)))
+        Some(format!("  http://{}{path}   {} page", reachable(*address), page.name()))
     });
     listening.chain(pages).collect()
 }

@@ -12,6 +12,22 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const CHANNEL_NAME_BYTES_MAX: usize = 128;
 /// Bytes of an option's id.
 pub const OPTION_BYTES_MAX: usize = 64;
+/// Bytes of a user's name.
+pub const USER_NAME_BYTES_MAX: usize = 64;
+/// Columns of a table.
+pub const TABLE_COLUMNS_MAX: usize = 100;
+/// Bytes of a row's or a column's id.
+pub const TABLE_ID_BYTES_MAX: usize = 64;
+/// Cells that one op writes.
+pub const CELLS_AT_ONCE_MAX: usize = 1000;
+/// Bytes of the name of a Socket.IO namespace or event.
+pub const EVENT_NAME_BYTES_MAX: usize = 128;
+/// Binary attachments of one Socket.IO packet.
+pub const ATTACHMENTS_MAX: usize = 64;
+/// How deep the JSON of a Socket.IO packet may be nested.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Namespaces of one Socket.IO route.
+pub const NAMESPACES_MAX: usize = 64;
 /// Options of a vote.
 pub const OPTIONS_MAX: usize = 1000;
 /// Channels, routes and listeners of a configuration, each.
@@ -129,6 +145,16 @@ pub struct Limits {
     pub polls_max: usize,
     /// Channels that came by a pattern, in the engine.
     pub channels_max: usize,
+    /// Different names under which people listen to one channel.
+    pub users_max: usize,
+    /// The text of a message of a group or to one user.
+    pub text_bytes_max: usize,
+    /// Rows of a table.
+    pub table_rows_max: usize,
+    /// The value of a cell, as JSON.
+    pub cell_bytes_max: usize,
+    /// All values and row ids of a table together.
+    pub table_bytes_max: usize,
     /// How long a session lives without a request.
     pub session_idle: Duration,
     /// The longest that a poll is parked.
@@ -170,6 +196,11 @@ impl Default for Limits {
             session_polls_max: 8,
             polls_max: 20_000,
             channels_max: 10_000,
+            users_max: 1000,
+            text_bytes_max: 64 << 10,
+            table_rows_max: 1000,
+            cell_bytes_max: 4 << 10,
+            table_bytes_max: 2 << 20,
             session_idle: Duration::from_secs(60),
             poll_wait_max: Duration::from_secs(60),
             head_wait: Duration::from_secs(10),

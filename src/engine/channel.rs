@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contract::{
-    Act, Answer, Attached, Body, ChannelName, ChannelSpec, Data, EngineMail, Epoch, Position, Publication, Refusal,
+    Act, Answer, Attached, ChannelName, ChannelSpec, Data, EngineMail, Entry, Epoch, Position, Publication, Refusal,
     State,
 };
 use super::embedded::Outbox;
@@ -36,7 +36,7 @@ enum Kind {
 impl Class {
     pub(super) fn new(spec: ChannelSpec, seed: Seed) -> Class {
         let kind = match &spec.data {
-            Data::Log => Kind::Log,
+            Data::Log | Data::Table(_) => Kind::Log,
             Data::Tally { options } => Kind::Tally(Arc::new(Options::new(options.clone(), seed))),
             #[cfg(feature = "faults")]
             Data::Fault => Kind::Fault,
@@ -115,7 +115,9 @@ impl Channel {
     /// Does what is asked. The answer, if the act has one, is the caller's to send: behind what is mailed here.
     pub(super) fn apply(&mut self, core: CoreId, act: Act, to: &mut Mailing<'_>) -> Option<Result<Answer, Refusal>> {
         match act {
-            Act::Append { body } => Some(self.append(body, to)),
+            Act::Append { body, from, .. } => Some(self.append(Entry { body, from, skip: None }, to)),
+            Act::Table { .. } | Act::Editing { .. } | Act::Join { .. } => Some(Err(Refusal::WrongType)),
+            Act::Leave { .. } => None,
             Act::Cast { choice } => Some(self.cast(&choice, to)),
             Act::Listeners { count } => {
                 self.members.listen(core, count);
@@ -157,14 +159,14 @@ impl Channel {
         self.keep(publication, to);
     }
 
-    fn append(&mut self, body: Body, to: &mut Mailing<'_>) -> Result<Answer, Refusal> {
+    fn append(&mut self, entry: Entry, to: &mut Mailing<'_>) -> Result<Answer, Refusal> {
         let log = match &mut self.content {
             Content::Log(log) => log,
             #[cfg(feature = "faults")]
             Content::Fault(log) => log,
             Content::Tally(_) => return Err(Refusal::WrongType),
         };
-        let publication = log.append(body);
+        let publication = log.append(entry);
         let at = publication.at();
         let cores = self.members.attached();
         to.of(self.durable).extend(cores.map(|core| (core, EngineMail::Publication(publication.clone()))));
@@ -204,6 +206,6 @@ impl Channel {
             #[cfg(feature = "faults")]
             Content::Fault(content) => log(content),
         };
-        Attached { at, state, listeners: self.members.sum(), recent }
+        Attached { at, state, listeners: self.members.sum(), recent, users: Vec::new(), editing: Vec::new() }
     }
 }

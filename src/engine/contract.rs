@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use super::table::{CellName, Stale, Table, TableAct, TableChange, TableSpec};
 use crate::base::keys::{ConnKey, CoreId, MirrorKey, SessionKey};
 
 /// A channel's name, `poll/lunch`: UTF-8, at most [`CHANNEL_NAME_BYTES_MAX`](crate::base::limits::CHANNEL_NAME_BYTES_MAX) bytes.
@@ -50,6 +51,10 @@ impl FromStr for Position {
     }
 }
 
+/// A user's name as they gave it: UTF-8, 1 to [`USER_NAME_BYTES_MAX`](crate::base::limits::USER_NAME_BYTES_MAX) bytes
+/// without control characters. Whoever makes one has checked that.
+pub type UserName = Arc<str>;
+
 /// Which entry of the configuration a channel belongs to: the engine finds its [`ChannelSpec`] there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClassId(pub u16);
@@ -67,6 +72,8 @@ pub struct ChannelSpec {
     pub durable: bool,
     /// How long the channel is kept when no core is attached; `None` for ever (channels that have their own name in the configuration).
     pub idle: Option<Duration>,
+    /// How many different names its listeners may have at a time.
+    pub users_max: usize,
 }
 
 /// A data type with its fixed part.
@@ -79,6 +86,8 @@ pub enum Data {
         /// In the order in which they are shown; at least one; ids are unique.
         options: Arc<[TallyOption]>,
     },
+    /// Rows in order and cells with revisions.
+    Table(Arc<TableSpec>),
     /// Its code panics when told to: for tests.
     #[cfg(feature = "faults")]
     Fault,
@@ -102,6 +111,27 @@ pub enum Asker {
     Session(SessionKey),
     /// A mirror.
     Mirror(MirrorKey),
+}
+
+/// Who asked, on which core: among all askers of this process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    /// The core.
+    pub core: CoreId,
+    /// Who.
+    pub asker: Asker,
+}
+
+/// As clients see it: opaque, the same for as long as the asker lives.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (letter, key) = match self.asker {
+            Asker::Connection(key) => ('c', key.pack()),
+            Asker::Session(key) => ('s', key.pack()),
+            Asker::Mirror(key) => ('m', key.pack()),
+        };
+        write!(f, "{letter}{}.{key:x}", self.core.0)
+    }
 }
 
 /// What an op carries and its [`Outcome`] brings back.
@@ -133,6 +163,42 @@ pub enum Act {
     Append {
         /// The message.
         body: Body,
+        /// Who says so, if they gave a name.
+        from: Option<UserName>,
+        /// Whether the asker gets it too, if it listens.
+        echo: bool,
+        /// Whether it is refused ([`Refusal::Absent`]) while nobody listens, on any core.
+        only_if_heard: bool,
+    },
+    /// A change of a table.
+    Table {
+        /// Which.
+        act: TableAct,
+        /// Who does it, if they gave a name.
+        by: Option<UserName>,
+    },
+    /// The asker edits this cell of a table from now on, or none any more. Ephemeral: no revision, no history; the latest
+    /// counts, and it goes with the core. A core that loses the asker says `None` for it.
+    Editing {
+        /// Which, if any.
+        cell: Option<CellName>,
+        /// Who, if they gave a name.
+        by: Option<UserName>,
+    },
+    /// So many of this core's connections and sessions listen under this name now, one more than before: the number itself
+    /// and not a change of it. Answered by [`Answer::Joined`], behind which the user counts as present.
+    Join {
+        /// The name.
+        user: UserName,
+        /// How many, 1 at least.
+        count: u32,
+    },
+    /// The same, and one fewer than before. Not answered.
+    Leave {
+        /// The name.
+        user: UserName,
+        /// How many.
+        count: u32,
     },
     /// A ballot in a tally.
     Cast {
@@ -204,6 +270,13 @@ pub enum Answer {
     Accepted(Position),
     /// The core is attached.
     Attached(Arc<Attached>),
+    /// The user is present.
+    Joined {
+        /// Where the channel stands.
+        at: Position,
+        /// Up to this revision someone listened; what came behind it was kept for them. They have it from now on.
+        heard: u64,
+    },
 }
 
 /// All that a mirror needs to be live.
@@ -218,6 +291,10 @@ pub struct Attached {
     /// The publications that are kept, oldest first, without a gap, up to `at`. If `since` was given and could be
     /// followed, they begin not later than right behind it.
     pub recent: Vec<Arc<Publication>>,
+    /// The names under which people listen, on all cores together, in the order of the names.
+    pub users: Vec<UserName>,
+    /// Who edits which cell.
+    pub editing: Vec<Editing>,
 }
 
 /// The present state of a channel, beside its recent publications.
@@ -232,6 +309,8 @@ pub enum State {
         /// A count for each.
         counts: Vec<u64>,
     },
+    /// Rows and cells.
+    Table(Table),
 }
 
 /// An accepted change, or several in a row. Immutable, and shared between cores.
@@ -260,7 +339,7 @@ impl Publication {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
     /// One message (`first == last`).
-    Message(Body),
+    Message(Entry),
     /// Votes, one per revision.
     Tally {
         /// Each vote in order: which option (index), and that option's count after it.
@@ -268,6 +347,26 @@ pub enum Change {
         /// The counts after all of them, in the order of the options.
         counts: Box<[u64]>,
     },
+    /// One change of a table (`first == last`).
+    Table(TableChange),
+}
+
+/// A message, and where it came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// What it says.
+    pub body: Body,
+    /// Who says so, if they gave a name.
+    pub from: Option<UserName>,
+    /// Who does not get it although it listens: its sender.
+    pub skip: Option<Origin>,
+}
+
+impl From<Body> for Entry {
+    /// From nobody, for everyone.
+    fn from(body: Body) -> Entry {
+        Entry { body, from: None, skip: None }
+    }
 }
 
 /// One vote.
@@ -291,6 +390,14 @@ pub enum EngineMail {
         /// How many.
         count: u32,
     },
+    /// Somebody came, went, or edits something else. Ephemeral; each exactly once while the core is attached, in the order
+    /// in which it happened; names the channel's present state when the core attaches.
+    Presence {
+        /// The channel.
+        channel: ChannelName,
+        /// What happened.
+        news: Presence,
+    },
     /// For the asker.
     Outcome(Outcome),
     /// The channel's code failed: its state is gone, and so is the attachment. A later op begins a new epoch.
@@ -298,6 +405,28 @@ pub enum EngineMail {
         /// The channel.
         channel: ChannelName,
     },
+}
+
+/// What happened among those who listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// The first connection or session under this name, over all cores.
+    Joined(UserName),
+    /// The last one is gone.
+    Left(UserName),
+    /// Someone edits another cell, or none any more.
+    Editing(Editing),
+}
+
+/// Who edits which cell of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Editing {
+    /// Which connection or session.
+    pub who: Origin,
+    /// Under which name, if it gave one.
+    pub user: Option<UserName>,
+    /// Which cell; `None`: none any more.
+    pub cell: Option<CellName>,
 }
 
 /// A kind or the engine said no. The asker gets a reply, and the connection stays.
@@ -317,6 +446,24 @@ pub enum Refusal {
     ReadOnly,
     /// The act does not fit the channel's data type.
     WrongType,
+    /// Nobody listens under the name that the message is for, and it is not kept for them.
+    Absent,
+    /// A text or value is too long.
+    TooLong {
+        /// Which bound, and what it is.
+        bound: &'static str,
+    },
+    /// No such row.
+    UnknownRow,
+    /// No such column; `expected` are those that are.
+    UnknownColumn {
+        /// The ids, separated by a comma and a space, cut at a bound.
+        expected: String,
+    },
+    /// There is a row of this id already.
+    RowExists,
+    /// The cell was written since the revision that the asker named. Nothing of the op was done.
+    Stale(Box<Stale>),
     /// A bound is reached: too many channels.
     Full {
         /// Which bound, and what it is.
@@ -338,6 +485,12 @@ impl Refusal {
             Refusal::Malformed { .. } => "malformed",
             Refusal::ReadOnly => "read_only",
             Refusal::WrongType => "wrong_type",
+            Refusal::Absent => "absent",
+            Refusal::TooLong { .. } => "too_long",
+            Refusal::UnknownRow => "unknown_row",
+            Refusal::UnknownColumn { .. } => "unknown_column",
+            Refusal::RowExists => "row_exists",
+            Refusal::Stale(_) => "stale",
             Refusal::Full { .. } => "full",
             Refusal::Busy => "busy",
             Refusal::Unknown => "unknown",
@@ -352,6 +505,12 @@ impl Refusal {
             Refusal::Malformed { expected } => expected,
             Refusal::ReadOnly => "publish by HTTP POST to /c/{channel}",
             Refusal::WrongType => "a message that fits the channel's kind",
+            Refusal::Absent => "the name of someone who is there",
+            Refusal::TooLong { bound } => bound,
+            Refusal::UnknownRow => "the id, or the index, of a row that is there",
+            Refusal::UnknownColumn { expected } => expected,
+            Refusal::RowExists => "a row id that is not used yet, or none",
+            Refusal::Stale(_) => "the cell's present revision as if_rev",
             Refusal::Full { bound } => bound,
             Refusal::Busy => "try again later",
             Refusal::Unknown => "look at the present state, then try again if need be",

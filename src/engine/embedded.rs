@@ -320,8 +320,13 @@ impl Embedded {
 
 fn is_answered(act: &Act) -> bool {
     match act {
-        Act::Append { .. } | Act::Cast { .. } | Act::Attach { .. } => true,
-        Act::Listeners { .. } | Act::Detach => false,
+        Act::Append { .. }
+        | Act::Cast { .. }
+        | Act::Table { .. }
+        | Act::Editing { .. }
+        | Act::Join { .. }
+        | Act::Attach { .. } => true,
+        Act::Listeners { .. } | Act::Leave { .. } | Act::Detach => false,
         #[cfg(feature = "faults")]
         Act::Panic => true,
     }

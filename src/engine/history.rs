@@ -99,7 +99,8 @@ impl History {
 /// What keeping it takes, about: itself, its reference counts, the pointer to it, and what it owns.
 pub(super) fn bytes(publication: &Publication) -> usize {
     let owned = match &publication.change {
-        Change::Message(body) => body.bytes().len(),
+        Change::Message(entry) => entry.body.bytes().len() + entry.from.as_ref().map_or(0, |from| from.len()),
+        Change::Table(_) => 0,
         Change::Tally { steps, counts } => size_of_val(&**steps) + size_of_val(&**counts),
     };
     size_of::<Publication>() + 3 * size_of::<usize>() + owned
@@ -116,6 +117,7 @@ mod tests {
             history_publications_max: publications_max,
             history_bytes_max: bytes_max,
             durable: false,
+            users_max: 1000,
             idle: None,
         };
         History::new("log".into(), Epoch(7), &spec)
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn history_is_bounded_by_bytes_too() {
-        let message = |len: usize| Change::Message(Body::Binary(vec![0; len].into()));
+        let message = |len: usize| Change::Message(Body::Binary(vec![0; len].into()).into());
         let one = bytes(&history(1, usize::MAX).publish(1, message(100)));
         let mut history = history(100, 2 * one);
         let mut kept = |len| {

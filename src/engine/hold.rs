@@ -59,7 +59,7 @@ impl Hold {
     pub(super) fn weigh(&mut self, answer: &Answer) {
         let Answer::Attached(attached) = answer else { return };
         let counts = match &attached.state {
-            State::Log => 0,
+            State::Log | State::Table(_) => 0,
             State::Tally { counts, .. } => size_of_val(counts.as_slice()),
         };
         self.hand_bytes += size_of_val(attached.recent.as_slice()) + counts;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contract::{Body, Change, Position, Publication};
+use super::contract::{Change, Entry, Position, Publication};
 use super::history::History;
 
 /// A log has no state beside its recent messages. Every message is a revision and a publication.
@@ -18,8 +18,8 @@ impl Log {
     }
 
     /// Adds a message.
-    pub fn append(&mut self, body: Body) -> Arc<Publication> {
-        self.history.publish(1, Change::Message(body))
+    pub fn append(&mut self, entry: Entry) -> Arc<Publication> {
+        self.history.publish(1, Change::Message(entry))
     }
 
     /// Where it stands.

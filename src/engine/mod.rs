@@ -17,6 +17,10 @@ pub mod history;
 mod hold;
 pub mod log;
 pub mod members;
+pub mod table;
 pub mod tally;
 
 pub use contract::*;
+pub use table::{
+    CellName, CellSet, CellValue, Column, RowId, RowPlace, RowRef, Stale, Table, TableAct, TableChange, TableSpec,
+};

@@ -8,7 +8,7 @@ use crate::base::keys::CoreId;
 use crate::base::limits::{CORES_MAX, Limits};
 use crate::base::time::Time;
 use crate::kind::Kind;
-use crate::route::{Dialect, PathPattern, Pattern, Serve, Setup, Target};
+use crate::route::{Aim, Dialect, PathPattern, Pattern, Serve, Setup, Target};
 use crate::shard::Shard;
 
 /// Never a panic. A refusal names file, line and key, and is one line of text for each error; what is accepted refers to
@@ -62,18 +62,18 @@ fn holds_together(setup: &Setup) {
         }
         match &route.serve {
             Serve::Channels => assert!(matches!(route.path, PathPattern::Prefix(_))),
-            Serve::WebSocket { target: of, dialect } => match setup.dialect(*dialect) {
+            Serve::WebSocket { aim: Aim::One(of), dialect } => match setup.dialect(*dialect) {
                 Dialect::Tallycast => _ = target(of),
                 Dialect::Steps { key } => assert!(target(of) == Kind::Vote && !key.is_empty()),
                 Dialect::Plain => assert!(target(of) != Kind::Vote),
+                _ => {}
             },
             Serve::LongPoll { target: of, dialect, wait } => {
                 assert!(target(of) == Kind::Vote && *wait <= setup.limits.poll_wait_max);
                 assert!(matches!(setup.dialect(*dialect), Dialect::Steps { .. }));
             }
             Serve::Form { target: of, field, .. } => assert!(target(of) != Kind::Echo && !field.is_empty()),
-            Serve::Page { target: of, .. } => assert_eq!(target(of), Kind::Vote),
-            Serve::Text { .. } | Serve::EchoBody => {}
+            _ => {}
         }
     }
 }

@@ -41,7 +41,7 @@ impl Encoder {
         mut emit: impl FnMut(&[u8]),
     ) {
         #[cfg(feature = "faults")]
-        if matches!(&publication.change, Change::Message(body) if body.bytes() == b"encode") {
+        if matches!(&publication.change, Change::Message(body) if body.body.bytes() == b"encode") {
             panic!("a fault in an encoding, as asked");
         }
         match (dialect, &publication.change) {
@@ -56,15 +56,15 @@ impl Encoder {
                     emit(self.frame(transport, None));
                 }
             }
-            (Dialect::Plain, Change::Message(body)) => {
-                self.begin(|text| text.extend_from_slice(body.bytes()));
-                emit(match body {
+            (Dialect::Plain, Change::Message(entry)) => {
+                self.begin(|text| text.extend_from_slice(entry.body.bytes()));
+                emit(match &entry.body {
                     Body::Text(_) => self.frame(transport, None),
                     Body::Binary(_) => self.binary_frame(),
                 });
             }
             // The configuration lets neither arise: `steps` is for votes, `plain` for messages.
-            (Dialect::Steps { .. }, Change::Message(_)) | (Dialect::Plain, Change::Tally { .. }) => {}
+            _ => {}
         }
     }
 
@@ -75,7 +75,7 @@ impl Encoder {
                 self.begin(|text| own::snapshot(text, snapshot));
                 Some(self.frame(transport, Some(snapshot.history.at())))
             }
-            Dialect::Steps { .. } | Dialect::Plain => None,
+            _ => None,
         }
     }
 
@@ -92,7 +92,7 @@ impl Encoder {
                 self.begin(|text| own::resumed(text, snapshot.channel, snapshot.kind, at));
                 Some(self.frame(transport, Some(at)))
             }
-            Dialect::Steps { .. } | Dialect::Plain => None,
+            _ => None,
         }
     }
 
@@ -103,7 +103,7 @@ impl Encoder {
                 self.begin(|text| own::listeners(text, count));
                 Some(self.frame(transport, None))
             }
-            Dialect::Steps { .. } | Dialect::Plain => None,
+            _ => None,
         }
     }
 

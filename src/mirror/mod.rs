@@ -215,7 +215,8 @@ impl Standing {
         match (&publication.change, &mut self.state) {
             (Change::Tally { counts: after, .. }, State::Tally { counts, .. }) => counts.copy_from_slice(after),
             (Change::Message(_), State::Log) => {}
-            (Change::Tally { .. }, State::Log) | (Change::Message(_), State::Tally { .. }) => {
+            (Change::Table(change), State::Table(table)) => table.apply(change, publication.last),
+            (Change::Tally { .. } | Change::Message(_) | Change::Table(_), _) => {
                 unreachable!("a channel has one data type")
             }
         }

@@ -138,7 +138,7 @@ impl Inbox {
 /// A mirror that attaches again gets these anew. Outcomes have someone waiting for them, and so have requests.
 fn may_be_dropped(mail: &Mail) -> bool {
     match mail {
-        Mail::Engine(EngineMail::Publication(_) | EngineMail::Listeners { .. }) => true,
+        Mail::Engine(EngineMail::Publication(_) | EngineMail::Listeners { .. } | EngineMail::Presence { .. }) => true,
         Mail::Engine(EngineMail::Outcome(_) | EngineMail::Failed { .. }) => false,
         Mail::Poll(_) | Mail::Withdraw { .. } | Mail::Renew { .. } | Mail::Failed { .. } | Mail::Answer { .. } => false,
     }

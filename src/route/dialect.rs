@@ -35,6 +35,23 @@ pub enum Dialect {
     },
     /// Messages as they are. Cannot say that there was a gap.
     Plain,
+    /// `direct`: a JSON object that names the user whom it is for in this field, and that they get as it is.
+    Addressed {
+        /// The field, `to_user`.
+        to: String,
+    },
+    /// `table`: one cell at a time, `{"index": 0, "value": "..", "forms": "COLUMN"}`; rows are named by where they stand.
+    Cells,
+    /// Socket.IO: what another dialect writes is the one argument of an event, and what it reads is that of another. A
+    /// JSON dialect's text is the argument itself, a plain text is a string, bytes are an attachment.
+    Event {
+        /// The namespace.
+        namespace: String,
+        /// The event's name.
+        event: String,
+        /// The other dialect; never an `Event`.
+        of: Box<Dialect>,
+    },
 }
 
 /// A message as a dialect read it.
@@ -118,6 +135,7 @@ impl Dialect {
             }
             (_, _, Message::Text(text)) => Ok(Incoming { content: Content::Text(text.into()), id: None }),
             (_, _, Message::Binary(bytes)) => Ok(Incoming { content: Content::Binary(bytes), id: None }),
+            _ => Err((Refusal::WrongType, None)),
         }
     }
 }
@@ -189,7 +207,7 @@ pub mod own {
                 number(out, counts.iter().sum());
                 put(out, "}}");
             }
-            State::Log => {
+            State::Log | State::Table(_) => {
                 put(out, r#","state":{"messages":["#);
                 for (index, publication) in snapshot.history.recent().enumerate() {
                     put(out, if index == 0 { "" } else { "," });
@@ -223,10 +241,10 @@ pub mod own {
                 number(out, counts.iter().sum());
                 put(out, "}");
             }
-            (Change::Message(body), State::Log) => {
+            (Change::Message(entry), State::Log) => {
                 put(out, r#"{"type":"message","at":""#);
                 position(out, publication.at());
-                match body {
+                match &entry.body {
                     Body::Text(text) => {
                         put(out, r#"","text":"#);
                         string(out, text);
@@ -239,7 +257,7 @@ pub mod own {
                 }
                 put(out, "}");
             }
-            (Change::Tally { .. }, State::Log) | (Change::Message(_), State::Tally { .. }) => {
+            _ => {
                 unreachable!("a channel has one data type")
             }
         }
@@ -389,7 +407,8 @@ mod tests {
     fn what_our_own_dialect_writes() {
         let at = Position { epoch: Epoch(0xe1f), revision: 3 };
         let history = |recent| {
-            let attached = Attached { at, state: State::Log, listeners: 0, recent };
+            let attached =
+                Attached { at, state: State::Log, listeners: 0, recent, users: Vec::new(), editing: Vec::new() };
             History::resume("c".into(), &attached, 10, 1000)
         };
         let snapshot = Snapshot { channel: "poll/lunch", kind: Kind::Vote, state: &tally(), history: &history(vec![]) };
@@ -400,10 +419,10 @@ mod tests {
         let vote = publication(Change::Tally { steps: [Step { option: 1, count: 1 }].into(), counts: [3, 1].into() });
         let vote_text = r#"{"type":"tally","at":"e1f-4","counts":{"1":3,"2":1},"total":4}"#;
         assert_eq!(written(|out| own::publication(out, &tally(), &vote)), vote_text);
-        let binary = publication(Change::Message(Body::Binary([255, 0].as_slice().into())));
+        let binary = publication(Change::Message(Body::Binary([255, 0].as_slice().into()).into()));
         let binary_text = r#"{"type":"message","at":"e1f-4","binary":"/wA="}"#;
         assert_eq!(written(|out| own::publication(out, &State::Log, &binary)), binary_text);
-        let history = history(vec![Arc::new(publication(Change::Message(Body::Text("小\n".into()))))]);
+        let history = history(vec![Arc::new(publication(Change::Message(Body::Text("小\n".into()).into())))]);
         let log = Snapshot { channel: "news", kind: Kind::Feed, state: &State::Log, history: &history };
         assert_eq!(
             written(|out| own::snapshot(out, &log)),

@@ -8,15 +8,17 @@ use std::time::Duration;
 use crate::base::keys::ListenerId;
 use crate::base::limits::Limits;
 use crate::engine::{ChannelName, ChannelSpec, ClassId};
-use crate::kind::Kind;
+use crate::kind::{Kind, Manners};
 use crate::wire::http::Hosts;
 
 pub mod dialect;
+pub mod engine_io;
 pub mod origin;
 pub mod page;
 pub mod table;
 
 pub use dialect::{Dialect, DialectId};
+pub use engine_io::{Connected, Does, EngineIo, EventRule, Namespace, Speaks};
 pub use origin::Origins;
 pub use page::PageId;
 
@@ -61,6 +63,8 @@ pub struct Class {
     pub spec: Option<ChannelSpec>,
     /// A text that every WebSocket connection gets unasked: what, and how often.
     pub heartbeat: Option<Heartbeat>,
+    /// How it treats those who talk and listen there.
+    pub manners: Manners,
 }
 
 /// A text that nobody asked for.
@@ -110,6 +114,20 @@ pub struct Target {
     pub class: ClassId,
 }
 
+/// The channel that a route is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Aim {
+    /// This one.
+    One(Target),
+    /// The path's rest is the rest of the channel's name: `/my_ws/*` for `dm/*`. The route's path is a prefix.
+    Rest {
+        /// How the channel's name begins.
+        prefix: String,
+        /// The class of all such channels.
+        class: ClassId,
+    },
+}
+
 /// What is served.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Serve {
@@ -118,7 +136,7 @@ pub enum Serve {
     /// GET with `Upgrade: websocket`.
     WebSocket {
         /// The channel.
-        target: Target,
+        aim: Aim,
         /// How messages and publications are written.
         dialect: DialectId,
     },
@@ -140,10 +158,23 @@ pub enum Serve {
         /// The text that says yes.
         accepted: String,
     },
-    /// GET: an HTML page with the channel's present state in it.
-    Page {
+    /// POST of a message as JSON.
+    Json {
         /// The channel.
         target: Target,
+        /// How it is read.
+        dialect: DialectId,
+        /// The text that says yes.
+        accepted: String,
+    },
+    /// Engine.IO, and perhaps Socket.IO above it: GET and POST by polling, GET with `Upgrade: websocket`. The path is a
+    /// prefix and ends with `/`; below it stands, with Socket.IO, the official client's bundle (`socket.io.js`).
+    EngineIo(Arc<EngineIo>),
+    /// GET: an HTML page.
+    Page {
+        /// The channel, and whether the page shows its present state is the page's matter. None for pages of no channel;
+        /// of a `direct` pattern, the prefix stands as the channel's name.
+        target: Option<Target>,
         /// Which page.
         page: PageId,
         /// Whether it sets the cookie of a long-polling session, whose cursor is the state in the page.

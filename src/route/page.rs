@@ -15,6 +15,60 @@ use crate::engine::{Position, TallyOption};
 pub enum PageId {
     /// The vote page.
     Vote,
+    /// An index of what runs.
+    Index,
+    /// One-to-one chat.
+    Chat,
+    /// A group.
+    Group,
+    /// A shared table.
+    Table,
+    /// The same through the official Socket.IO client.
+    TableSocketIo,
+}
+
+impl PageId {
+    /// All pages.
+    pub const ALL: [PageId; 6] =
+        [PageId::Vote, PageId::Index, PageId::Chat, PageId::Group, PageId::Table, PageId::TableSocketIo];
+
+    /// The name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            PageId::Vote => "vote",
+            PageId::Index => "index",
+            PageId::Chat => "chat",
+            PageId::Group => "group",
+            PageId::Table => "table",
+            PageId::TableSocketIo => "table-socket.io",
+        }
+    }
+}
+
+/// What a page of no fixed state is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The name of its channel; for the chat the beginning of the users' channels.
+    pub channel: Option<&'a str>,
+    /// The pages of the same listener, itself included.
+    pub links: &'a [Link<'a>],
+}
+
+/// A page of the same listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    /// Which.
+    pub page: PageId,
+    /// Where.
+    pub path: &'a str,
+    /// Its channel.
+    pub channel: Option<&'a str>,
+}
+
+/// A page that does not show its channel's present state by itself.
+pub fn render_fixed(page: PageId, language: Language, place: &Place<'_>) -> String {
+    let _ = (page, language, place);
+    String::new()
 }
 
 /// In which language a page is written.
@@ -66,6 +120,7 @@ pub struct View<'a> {
 pub fn render(page: PageId, language: Language, view: &View<'_>) -> String {
     match page {
         PageId::Vote => render_vote(language, view),
+        PageId::Index | PageId::Chat | PageId::Group | PageId::Table | PageId::TableSocketIo => String::new(),
     }
 }
 

@@ -101,16 +101,19 @@ impl Route {
             Serve::WebSocket { .. } => method == "GET" && websocket,
             Serve::Channels => methods.contains(&method) || (method == "GET" && websocket),
             Serve::EchoBody => !method.is_empty(),
-            Serve::LongPoll { .. } | Serve::Form { .. } | Serve::Page { .. } | Serve::Text { .. } => {
-                methods.contains(&method)
-            }
+            Serve::EngineIo(_) => methods.contains(&method),
+            Serve::LongPoll { .. }
+            | Serve::Form { .. }
+            | Serve::Json { .. }
+            | Serve::Page { .. }
+            | Serve::Text { .. } => methods.contains(&method),
         }
     }
 }
 
 impl Route {
     fn upgrades(&self) -> bool {
-        matches!(self.serve, Serve::Channels | Serve::WebSocket { .. })
+        matches!(self.serve, Serve::Channels | Serve::WebSocket { .. } | Serve::EngineIo(_))
     }
 }
 
@@ -121,7 +124,8 @@ impl Serve {
             Serve::Channels => &["GET", "HEAD", "POST"],
             Serve::WebSocket { .. } => &["GET"],
             Serve::LongPoll { .. } | Serve::Page { .. } | Serve::Text { .. } => &["GET", "HEAD"],
-            Serve::Form { .. } => &["POST"],
+            Serve::Form { .. } | Serve::Json { .. } => &["POST"],
+            Serve::EngineIo(_) => &["GET", "POST"],
             Serve::EchoBody => &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         }
     }
@@ -134,8 +138,8 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::engine::{ChannelSpec, ClassId, Data};
-    use crate::kind::Kind;
-    use crate::route::{Class, Dialect, DialectId, Pattern};
+    use crate::kind::{Kind, Manners};
+    use crate::route::{Aim, Class, Dialect, DialectId, Pattern};
 
     fn class(pattern: Pattern) -> Class {
         let spec = ChannelSpec {
@@ -143,9 +147,10 @@ mod tests {
             history_publications_max: 1,
             history_bytes_max: 1,
             durable: false,
+            users_max: 1000,
             idle: None,
         };
-        Class { pattern, kind: Kind::Feed, spec: Some(spec), heartbeat: None }
+        Class { pattern, kind: Kind::Feed, spec: Some(spec), heartbeat: None, manners: Manners::default() }
     }
 
     fn setup() -> Setup {
@@ -158,7 +163,7 @@ mod tests {
             },
             serve,
         };
-        let websocket = Serve::WebSocket { target: target.clone(), dialect: DialectId(0) };
+        let websocket = Serve::WebSocket { aim: Aim::One(target.clone()), dialect: DialectId(0) };
         Setup {
             limits: Limits::default(),
             listeners: vec![],

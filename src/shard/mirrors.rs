@@ -147,7 +147,7 @@ impl Shard {
                 }
             }
             (Asker::Mirror(key), Err(refusal)) => self.fail_mirror(key, refusal),
-            (Asker::Mirror(_), Ok(Answer::Accepted(_))) => {}
+            (Asker::Mirror(_), Ok(Answer::Accepted(_) | Answer::Joined { .. })) => {}
             (Asker::Connection(key), _) => {
                 // After an overflow an answer may come before publications of earlier revisions: it waits for them.
                 let mirror = self.channels.get(&outcome.channel).copied();

@@ -227,6 +227,7 @@ impl Shard {
         match mail {
             Mail::Engine(EngineMail::Publication(publication)) => self.published(&publication),
             Mail::Engine(EngineMail::Listeners { channel, count }) => self.listeners_counted(&channel, count),
+            Mail::Engine(EngineMail::Presence { .. }) => {}
             Mail::Engine(EngineMail::Outcome(outcome)) => self.outcome(outcome),
             Mail::Engine(EngineMail::Failed { channel }) | Mail::Failed { channel } => {
                 if let Some(mirror) = self.channels.get(&channel).copied() {
@@ -329,9 +330,11 @@ impl Shard {
     }
 
     /// Asks a kind what a message means. Its code may fail: then its listeners here are told, and nobody else notices.
-    fn receive(&mut self, target: &Target, sender: Sender, message: Message<'_>) -> Result<Deed, Refusal> {
+    fn receive(&mut self, target: &Target, sender: Sender<'_>, message: Message<'_>) -> Result<Deed, Refusal> {
         let kind = self.setup.class(target.class).kind;
-        guarded(|| kind.receive(sender, message)).unwrap_or_else(|| {
+        let setup = self.setup.clone();
+        let manners = &setup.class(target.class).manners;
+        guarded(|| kind.receive(manners, &setup.limits, sender, message)).unwrap_or_else(|| {
             if let Some(mirror) = self.channels.get(&target.channel).copied() {
                 self.fail_mirror(mirror, &Refusal::Failed);
             }
@@ -346,7 +349,7 @@ impl Shard {
 
     /// Sends an op with a ticket that brings its outcome back to `asker`.
     fn ask(&mut self, target: &Target, asker: Asker, number: u32, act: Act) {
-        let answered = !matches!(act, Act::Listeners { .. } | Act::Detach);
+        let answered = !matches!(act, Act::Listeners { .. } | Act::Leave { .. } | Act::Detach);
         self.ops_in_flight += usize::from(answered);
         let ticket = Ticket { asker, number };
         self.ops.push(Op { channel: target.channel.clone(), class: target.class, ticket, act });

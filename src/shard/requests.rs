@@ -11,12 +11,12 @@ use crate::base::segment::Slice;
 use crate::conn::http::{Http, Request};
 use crate::conn::sse::EventStream;
 use crate::engine::{Asker, Position, Refusal};
-use crate::kind::{Deed, Kind, Message, Sender};
+use crate::kind::{By, Deed, Kind, Message, Sender};
 use crate::mirror::encoding::{Encoding, Transport};
 use crate::route::dialect::{Content, read_post};
 use crate::route::page::Language;
 use crate::route::table::Found;
-use crate::route::{DialectId, Serve, Target};
+use crate::route::{Aim, DialectId, Serve, Target};
 use crate::wire::http::{self, BodyFraming};
 use crate::wire::ws::handshake;
 
@@ -205,7 +205,8 @@ impl Shard {
         }
         let reads_body = match serve {
             Serve::Channels => head.method == "POST",
-            Serve::Form { .. } => true,
+            Serve::Form { .. } | Serve::Json { .. } => true,
+            Serve::EngineIo(_) => head.method == "POST",
             Serve::WebSocket { .. } | Serve::LongPoll { .. } | Serve::Page { .. } | Serve::Text { .. } => false,
             // As it came.
             Serve::EchoBody => false,
@@ -218,8 +219,11 @@ impl Shard {
             (Serve::Channels, Some(target)) if switches => {
                 self.open_websocket(request, out, &how, target, DialectId::TALLYCAST)
             }
-            (Serve::WebSocket { target, dialect }, _) => {
+            (Serve::WebSocket { aim: Aim::One(target), dialect }, _) => {
                 self.open_websocket(request, out, &how, target.clone(), *dialect)
+            }
+            (Serve::WebSocket { aim: Aim::Rest { .. }, .. } | Serve::Json { .. } | Serve::EngineIo(_), _) => {
+                self.refuse(out, &how, 404, "not_found", "a channel", &[])
             }
             (Serve::Channels, Some(target)) if head.method == "POST" => self.post(key, request, out, how, &target),
             (Serve::Channels, Some(target)) => self.get_channel(request, out, how, &target),
@@ -246,7 +250,8 @@ impl Shard {
                     Err(refusal) => self.refuse_now(out, &how, &refusal),
                 }
             }
-            (Serve::Page { target, page, session }, _) => {
+            (Serve::Page { target: None, .. }, _) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
+            (Serve::Page { target: Some(target), page, session }, _) => {
                 let tag = http::language(head.header("accept-language"), &Language::OFFERED);
                 // A session is for the long-poll of the same page, in whatever dialect that has.
                 let dialect = session.then(|| session_dialect(&setup, target)).flatten();
@@ -422,7 +427,7 @@ impl Shard {
     ) -> Taken {
         let deed = content.and_then(|content| {
             let message: Message<'_> = content.message();
-            self.receive(target, Sender::Publisher, message)
+            self.receive(target, Sender { by: By::Publisher, user: None }, message)
         });
         match deed {
             Ok(Deed::Op(act)) => {
@@ -430,7 +435,7 @@ impl Shard {
                 self.ask(target, Asker::Connection(key), number, act);
                 Taken::Pending(Pending::Op { number, how, reply })
             }
-            Ok(Deed::Reply) => self.write_now(out, &how, 204, &[], b""),
+            Ok(Deed::Reply | Deed::OpOf(..)) => self.write_now(out, &how, 204, &[], b""),
             Err(refusal) => {
                 let (content_type, body) = refusal_body(&reply, &refusal);
                 self.write_now(out, &how, status(&refusal), &[("Content-Type", content_type)], &body)

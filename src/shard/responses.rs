@@ -23,7 +23,10 @@ pub(super) fn status(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::Malformed { .. } => 400,
         Refusal::ReadOnly => 403,
-        Refusal::UnknownOption { .. } | Refusal::WrongType => 422,
+        Refusal::UnknownOption { .. } | Refusal::WrongType | Refusal::UnknownRow | Refusal::UnknownColumn { .. } => 422,
+        Refusal::Absent => 404,
+        Refusal::RowExists | Refusal::Stale(_) => 409,
+        Refusal::TooLong { .. } => 413,
         Refusal::Failed => 500,
         Refusal::Full { .. } | Refusal::Busy | Refusal::Unknown => 503,
     }

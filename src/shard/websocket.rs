@@ -8,7 +8,7 @@ use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::conn::ws::{Event, WebSocket};
 use crate::engine::{Answer, Asker, Refusal};
-use crate::kind::{Deed, Message, Sender};
+use crate::kind::{By, Deed, Message, Sender};
 use crate::route::dialect::{Dialect, bare, own};
 use crate::route::{DialectId, Target};
 use crate::wire::ws::{Opcode, head};
@@ -61,7 +61,10 @@ impl Shard {
             self.turn_messages += 1;
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
-                Ok(incoming) => (self.receive(target, Sender::Listener, incoming.content.message()), incoming.id),
+                Ok(incoming) => (
+                    self.receive(target, Sender { by: By::Listener, user: None }, incoming.content.message()),
+                    incoming.id,
+                ),
                 Err((refusal, id)) => (Err(refusal), id),
             };
             match deed {
@@ -70,10 +73,11 @@ impl Shard {
                     asked.push_back(Asked { number, id });
                     self.ask(target, Asker::Connection(key), number, act);
                 }
-                Ok(Deed::Reply) => {
+                Ok(Deed::Reply | Deed::OpOf(..)) => {
                     let (opcode, body) = match message {
                         Message::Text(text) => (Opcode::Text, text.as_bytes()),
                         Message::Binary(body) => (Opcode::Binary, body),
+                        _ => continue,
                     };
                     head::write_frame(&mut out, opcode, body);
                 }
@@ -137,7 +141,7 @@ fn write_refusal(out: &mut Vec<u8>, dialect: &Dialect, id: Option<u64>, refusal:
     let mut text = Vec::new();
     match dialect {
         Dialect::Tallycast => own::refused(&mut text, id, refusal.code(), refusal.expected()),
-        Dialect::Steps { .. } | Dialect::Plain => bare::refused(&mut text, refusal),
+        _ => bare::refused(&mut text, refusal),
     }
     head::write_frame(out, Opcode::Text, &text);
 }

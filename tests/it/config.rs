@@ -9,7 +9,7 @@ use tallycast::app::config::{Config, ConfigError, DEMO, load, parse};
 use tallycast::base::limits::{CHANNEL_IDLE, CONFIG_BYTES_MAX, Limits};
 use tallycast::engine::{ChannelSpec, Data};
 use tallycast::kind::Kind;
-use tallycast::route::{Dialect, Origins, PathPattern, Pattern, Route, Serve};
+use tallycast::route::{Aim, Dialect, Origins, PathPattern, Pattern, Route, Serve};
 use tallycast::wire::http::Hosts;
 
 /// Stands behind each row, so that what the row says is all that can be wrong.
@@ -237,6 +237,7 @@ fn what_is_left_out_has_its_default() {
         history_publications_max: 1000,
         history_bytes_max: 4 << 20,
         durable: false,
+        users_max: 1000,
         idle: Some(CHANNEL_IDLE),
     };
     assert_eq!(config.setup.classes[1].spec, Some(feed));
@@ -297,7 +298,7 @@ fn the_demo_has_what_the_clients_that_exist_need() {
 
     // In words: what is served, the channel, and what is particular to it.
     let words = |serve: &Serve| match serve {
-        Serve::WebSocket { target, dialect } => {
+        Serve::WebSocket { aim: Aim::One(target), dialect } => {
             let heartbeat = setup.class(target.class).heartbeat.as_ref();
             let beat = heartbeat.map(|heartbeat| (heartbeat.every, heartbeat.text.as_str()));
             match (setup.dialect(*dialect), beat) {
@@ -314,9 +315,9 @@ fn the_demo_has_what_the_clients_that_exist_need() {
             format!("poll {} {wait:?}", target.channel)
         }
         Serve::Form { target, field, accepted } => format!("form {} {field} {accepted}", target.channel),
-        Serve::Page { target, session, .. } => format!("page {} session {session}", target.channel),
+        Serve::Page { target: Some(target), session, .. } => format!("page {} session {session}", target.channel),
         Serve::Text { text } => format!("text {text}"),
-        other @ (Serve::Channels | Serve::EchoBody) => format!("{other:?}"),
+        other => format!("{other:?}"),
     };
     let main = "127.0.0.1:5000";
     let beat = "websocket plain Some((2s, \"*heartbeat from serve\"))";
@@ -374,7 +375,7 @@ fn the_conformance_configuration_lets_the_suites_do_what_they_do() {
     assert_eq!(limits.ping_interval, Duration::ZERO);
     assert!(config.setup.listeners.iter().all(|listener| listener.origins == Origins::Any));
     assert!(config.setup.listeners.iter().all(|listener| listener.hosts == Hosts::Any));
-    let [Serve::WebSocket { target, dialect }] = served(&config, "127.0.0.1:9001", "/")[..] else {
+    let [Serve::WebSocket { aim: Aim::One(target), dialect }] = served(&config, "127.0.0.1:9001", "/")[..] else {
         panic!("{:?}", config.setup.routes);
     };
     let class = config.setup.class(target.class);

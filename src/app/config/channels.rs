@@ -13,7 +13,7 @@ use crate::base::limits::{
     CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTION_BYTES_MAX, OPTIONS_MAX,
 };
 use crate::engine::{ChannelSpec, Data, TallyOption};
-use crate::kind::Kind;
+use crate::kind::{Kind, Manners};
 use crate::route::{Class, Heartbeat, Pattern};
 
 pub(super) const KEYS: [&str; 6] = ["name", "pattern", "kind", "options", "history", "heartbeat"];
@@ -56,7 +56,7 @@ pub(super) fn read(document: &Section<'_>, limits: &Limits) -> Vec<Channel> {
         let heartbeat = heartbeat(&section, kind, limits);
         let Some(pattern) = pattern else { continue };
         let channel = Channel {
-            class: Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat },
+            class: Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat, manners: Manners::default() },
             kind_known: kind.is_some(),
         };
         let written = written(&channel.class.pattern);
@@ -132,7 +132,7 @@ fn spec(section: &Section<'_>, limits: &Limits, by_pattern: bool) -> (Option<Kin
     let history = section.number("history", 1..=limits.history_publications_max);
     let data = match kind {
         Some(Kind::Vote) => Data::Tally { options: options.into() },
-        Some(Kind::Feed) => Data::Log,
+        Some(Kind::Feed | Kind::Group | Kind::Direct | Kind::Table) => Data::Log,
         Some(Kind::Echo) => {
             if section.get("history").is_some() {
                 section.refuse("history", "an echo keeps no history", "no `history` for kind \"echo\"");
@@ -149,6 +149,7 @@ fn spec(section: &Section<'_>, limits: &Limits, by_pattern: bool) -> (Option<Kin
         history_bytes_max: limits.history_bytes_max,
         durable: false,
         idle: by_pattern.then_some(CHANNEL_IDLE),
+        users_max: limits.users_max,
     };
     (kind, Some(spec))
 }

@@ -11,7 +11,7 @@ const KIB: usize = 1 << 10;
 const GIB: usize = 1 << 30;
 const MILLION: usize = 1_000_000;
 /// In the order in which they are explained.
-pub(super) const KEYS: [&str; 27] = [
+pub(super) const KEYS: [&str; 32] = [
     "connections_max",
     "handshakes_max",
     "head_bytes_max",
@@ -27,6 +27,11 @@ pub(super) const KEYS: [&str; 27] = [
     "history_publications_max",
     "history_bytes_max",
     "channels_max",
+    "users_max",
+    "text_bytes_max",
+    "table_rows_max",
+    "cell_bytes_max",
+    "table_bytes_max",
     "sessions_max",
     "session_polls_max",
     "polls_max",
@@ -77,6 +82,11 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
         session_polls_max,
         polls_max,
         channels_max,
+        users_max,
+        text_bytes_max,
+        table_rows_max,
+        cell_bytes_max,
+        table_bytes_max,
         session_idle,
         poll_wait_max,
         head_wait,
@@ -87,7 +97,7 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
         ping_wait,
         stop_wait,
     } = &mut limits;
-    let numbers: [Row<'_, usize>; 8] = [
+    let numbers: [Row<'_, usize>; 10] = [
         ("handshakes_max", handshakes_max, 1..=10 * MILLION),
         ("fragments_max", fragments_max, 1..=2000 * MILLION),
         ("private_messages_max", private_messages_max, 1..=MILLION),
@@ -96,8 +106,10 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
         ("session_polls_max", session_polls_max, 1..=1000),
         ("polls_max", polls_max, 1..=10 * MILLION),
         ("channels_max", channels_max, 1..=10 * MILLION),
+        ("users_max", users_max, 1..=10 * MILLION),
+        ("table_rows_max", table_rows_max, 1..=MILLION),
     ];
-    let sizes: [Row<'_, usize>; 9] = [
+    let sizes: [Row<'_, usize>; 12] = [
         ("head_bytes_max", head_bytes_max, 512..=READ_BYTES_MAX),
         ("target_bytes_max", target_bytes_max, 64..=READ_BYTES_MAX),
         ("body_bytes_max", body_bytes_max, 64..=GIB),
@@ -107,6 +119,9 @@ pub(super) fn read(document: &Section<'_>) -> Limits {
         ("log_bytes_max", log_bytes_max, SEGMENT_BYTES_MIN..=GIB),
         ("logs_bytes_max", logs_bytes_max, SEGMENT_BYTES_MIN..=1024 * GIB),
         ("history_bytes_max", history_bytes_max, KIB..=GIB),
+        ("text_bytes_max", text_bytes_max, 1..=GIB),
+        ("cell_bytes_max", cell_bytes_max, 2..=GIB),
+        ("table_bytes_max", table_bytes_max, KIB..=GIB),
     ];
     let durations: [Row<'_, Duration>; 7] = [
         ("session_idle", session_idle, SHORT..=DAY),

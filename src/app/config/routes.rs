@@ -11,7 +11,7 @@ use super::value::{self, quote, quote_all};
 use crate::base::keys::ListenerId;
 use crate::base::limits::{CONFIG_ENTRIES_MAX, DIALECTS_MAX, WORD_BYTES_MAX};
 use crate::kind::Kind;
-use crate::route::{Dialect, DialectId, PageId, PathPattern, Route, Serve, Setup, Target};
+use crate::route::{Aim, Dialect, DialectId, PageId, PathPattern, Route, Serve, Setup, Target};
 
 pub(super) const KEYS: [&str; 12] =
     ["listener", "path", "serve", "channel", "dialect", "key", "wait", "field", "accepted", "page", "session", "text"];
@@ -228,13 +228,15 @@ impl Reader<'_> {
         let (target, dialect) = (target?, dialect?);
         let fitting: &[&str] = match self.kind(&target)? {
             Kind::Vote => &["tallycast", "steps"],
-            Kind::Feed | Kind::Echo => &["tallycast", "plain"],
+            Kind::Feed | Kind::Echo | Kind::Group => &["tallycast", "plain"],
+            Kind::Direct => &["tallycast", "addressed"],
+            Kind::Table => &["tallycast", "cells"],
             #[cfg(feature = "faults")]
             Kind::Fault => &["tallycast", "plain"],
         };
         self.check_dialect(section, &target, &dialect, fitting);
         let dialect = self.dialect_id(section, dialect);
-        Some(Serve::WebSocket { target, dialect })
+        Some(Serve::WebSocket { aim: Aim::One(target), dialect })
     }
 
     fn long_poll(&mut self, section: &Section<'_>) -> Option<Serve> {
@@ -266,7 +268,7 @@ impl Reader<'_> {
         let target = target?;
         self.check_kind(section, &target, &[Kind::Vote]);
         page?;
-        Some(Serve::Page { target, page: PageId::Vote, session })
+        Some(Serve::Page { target: Some(target), page: PageId::Vote, session })
     }
 
     fn text(&mut self, section: &Section<'_>) -> Option<Serve> {
@@ -355,6 +357,9 @@ pub(crate) fn dialect_name(dialect: &Dialect) -> &'static str {
         Dialect::Tallycast => "tallycast",
         Dialect::Steps { .. } => "steps",
         Dialect::Plain => "plain",
+        Dialect::Addressed { .. } => "addressed",
+        Dialect::Cells => "cells",
+        Dialect::Event { of, .. } => dialect_name(of),
     }
 }
 

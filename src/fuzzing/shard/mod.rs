@@ -375,7 +375,12 @@ impl World {
     fn publish(&mut self, input: &mut Input<'_>) {
         let act = match input.byte() {
             byte if byte < 128 => Act::Cast { choice: CompactString::new(["1", "2", "3", "4"][usize::from(byte) % 4]) },
-            byte => Act::Append { body: Body::Text("n".repeat(usize::from(byte) * 2 - 256).into()) },
+            byte => Act::Append {
+                body: Body::Text("n".repeat(usize::from(byte) * 2 - 256).into()),
+                from: None,
+                echo: true,
+                only_if_heard: false,
+            },
         };
         let channel = if matches!(act, Act::Cast { .. }) { "poll/lunch" } else { "news" };
         self.outsider_does(channel, vec![act]);

@@ -254,7 +254,7 @@ impl Model {
                     answered[op] = true;
                     self.outcome(*core, outcome, &ops[op], &detached);
                 }
-                EngineMail::Listeners { .. } => {}
+                EngineMail::Listeners { .. } | EngineMail::Presence { .. } => {}
                 EngineMail::Failed { channel } => panic!("the engine failed in {channel}"),
             }
         }
@@ -289,8 +289,11 @@ impl Model {
     fn record(&mut self, publication: &Publication) {
         let count = (publication.last + 1 - publication.first) as usize;
         let entries = match &publication.change {
-            Change::Message(Body::Text(text)) => vec![Entry::Text(text.to_string())],
-            Change::Message(Body::Binary(bytes)) => vec![Entry::Binary(bytes.to_vec())],
+            Change::Message(message) => match &message.body {
+                Body::Text(text) => vec![Entry::Text(text.to_string())],
+                Body::Binary(bytes) => vec![Entry::Binary(bytes.to_vec())],
+            },
+            Change::Table(_) => todo!("tables"),
             Change::Tally { steps, .. } => steps.iter().map(|step| Entry::Vote(step.option.into())).collect(),
         };
         assert_eq!(entries.len(), count, "as many changes as revisions: {publication:?}");
@@ -321,8 +324,8 @@ impl Model {
             Ok(Answer::Accepted(at)) => {
                 let entry = match &op.act {
                     Act::Cast { choice } => Entry::Vote(option(choice)),
-                    Act::Append { body: Body::Text(text) } => Entry::Text(text.to_string()),
-                    Act::Append { body: Body::Binary(bytes) } => Entry::Binary(bytes.to_vec()),
+                    Act::Append { body: Body::Text(text), .. } => Entry::Text(text.to_string()),
+                    Act::Append { body: Body::Binary(bytes), .. } => Entry::Binary(bytes.to_vec()),
                     other => panic!("accepted: {other:?}"),
                 };
                 let revision = at.revision;
@@ -333,7 +336,7 @@ impl Model {
                 }
             }
             Ok(Answer::Attached(attached)) => self.attach(core, &name, attached, op),
-            Err(_) => {}
+            Ok(Answer::Joined { .. }) | Err(_) => {}
         }
     }
 

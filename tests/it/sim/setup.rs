@@ -6,9 +6,9 @@ use std::time::Duration;
 use tallycast::base::keys::ListenerId;
 use tallycast::base::limits::{FLUSH_SENDS_MAX, Limits};
 use tallycast::engine::{ChannelSpec, ClassId, Data, TallyOption};
-use tallycast::kind::Kind;
+use tallycast::kind::{Kind, Manners};
 use tallycast::route::{
-    Class, Dialect, DialectId, Heartbeat, Listener, Origins, PageId, PathPattern, Pattern, Route, Serve, Setup,
+    Aim, Class, Dialect, DialectId, Heartbeat, Listener, Origins, PageId, PathPattern, Pattern, Route, Serve, Setup,
     SharedSetup, Target,
 };
 
@@ -115,12 +115,14 @@ pub(crate) fn setup(limits: Limits) -> SharedSetup {
             kind: Kind::Feed,
             spec: Some(spec(Data::Log, None, &limits)),
             heartbeat: None,
+            manners: Manners::default(),
         },
         Class {
             pattern: Pattern::Name("echo".into()),
             kind: Kind::Echo,
             spec: None,
             heartbeat: Some(Heartbeat { text: HEARTBEAT.into(), every: HEARTBEAT_EVERY }),
+            manners: Manners::default(),
         },
     ];
     let steps = |key: &str| Dialect::Steps { key: key.into() };
@@ -142,8 +144,8 @@ pub(crate) fn setup(limits: Limits) -> SharedSetup {
 fn routes() -> Vec<Route> {
     let target = || Target { channel: "poll/lunch".into(), class: ClassId(0) };
     let form = |field: &str| Serve::Form { target: target(), field: field.into(), accepted: ACCEPTED.into() };
-    let socket = |dialect| Serve::WebSocket { target: target(), dialect: DialectId(dialect) };
-    let page = Serve::Page { target: target(), page: PageId::Vote, session: true };
+    let socket = |dialect| Serve::WebSocket { aim: Aim::One(target()), dialect: DialectId(dialect) };
+    let page = Serve::Page { target: Some(target()), page: PageId::Vote, session: true };
     let poll = Serve::LongPoll { target: target(), dialect: DialectId(1), wait: COOKIE_WAIT };
     let exact = |path: &str| PathPattern::Exact(path.into());
     [
@@ -171,6 +173,7 @@ fn vote(pattern: Pattern, idle: Option<Duration>, limits: &Limits) -> Class {
         kind: Kind::Vote,
         spec: Some(spec(Data::Tally { options: options.collect() }, idle, limits)),
         heartbeat: None,
+        manners: Manners::default(),
     }
 }
 
@@ -180,6 +183,7 @@ fn spec(data: Data, idle: Option<Duration>, limits: &Limits) -> ChannelSpec {
         history_publications_max: limits.history_publications_max,
         history_bytes_max: limits.history_bytes_max,
         durable: false,
+        users_max: 1000,
         idle,
     }
 }

@@ -206,7 +206,7 @@ impl World {
             };
             let inbox = &mut self.inboxes[usize::from(core.0)];
             let may_be_dropped = match &mail {
-                EngineMail::Publication(_) | EngineMail::Listeners { .. } => true,
+                EngineMail::Publication(_) | EngineMail::Listeners { .. } | EngineMail::Presence { .. } => true,
                 EngineMail::Outcome(_) | EngineMail::Failed { .. } => false,
             };
             if may_be_dropped && !self.scene.calm && inbox.mail.len() >= self.scene.knobs.inbox_max {
