@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::input::{Input, cut};
 use crate::engine::Position;
-use crate::kind::{Kind, Message};
-use crate::route::dialect::{Content, Dialect, Incoming, own, read_post};
+use crate::kind::Kind;
+use crate::route::dialect::{Content, Dialect, Incoming, Posted, Raw, own, read_post};
 use crate::shard::SessionName;
 use crate::wire::http::{self, FormError, HeadLimits, Hosts};
 use crate::wire::ws::utf8::Utf8;
@@ -160,7 +160,7 @@ pub fn ballots(data: &[u8]) {
     post(kind, media, data);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let value: Option<Value> = serde_json::from_str(text).ok();
-    let read = Dialect::Tallycast.read(Kind::Vote, Message::Text(text));
+    let read = Dialect::Tallycast.read(Kind::Vote, Raw::Text(text));
     match (&read, &value) {
         (Ok(incoming), Some(value)) => assert_eq!(Some(told(incoming)), meant(value), "{text:?}"),
         (Ok(_), None) => panic!("this is no JSON: {text:?}"),
@@ -171,11 +171,11 @@ pub fn ballots(data: &[u8]) {
         && let Some(meaning) = meant(&value)
     {
         let written = value.to_string();
-        let read = Dialect::Tallycast.read(Kind::Vote, Message::Text(&written)).map(|incoming| told(&incoming));
+        let read = Dialect::Tallycast.read(Kind::Vote, Raw::Text(&written)).map(|incoming| told(&incoming));
         assert_eq!(read, Ok(meaning), "{written:?}");
     }
     for dialect in [Dialect::Steps { key: "id".into() }, Dialect::Plain] {
-        let bare = dialect.read(kind, Message::Text(text));
+        let bare = dialect.read(kind, Raw::Text(text));
         assert_eq!(bare, Ok(Incoming { content: Content::Text(text.into()), id: None }));
     }
     let mut refused = Vec::new();
@@ -198,8 +198,10 @@ const MEDIA: [&str; 8] = [
 fn post(kind: Kind, media: &str, body: &[u8]) {
     match read_post(kind, media, body) {
         None => assert!(kind == Kind::Vote && !MEDIA[..4].contains(&media)),
-        Some(Ok(Content::Binary(bytes))) => assert_eq!((kind != Kind::Vote, bytes), (true, body)),
-        Some(Ok(Content::Text(text))) => match (kind, media) {
+        Some(Ok(Posted { content: Content::Binary(bytes), .. })) => {
+            assert_eq!((kind != Kind::Vote, bytes), (true, body))
+        }
+        Some(Ok(Posted { content: Content::Text(text), .. })) => match (kind, media) {
             (Kind::Vote, "application/json") => {
                 assert!(meant(&serde_json::from_slice(body).expect("JSON")).is_some_and(|(choice, _)| choice == text))
             }
@@ -209,6 +211,7 @@ fn post(kind: Kind, media: &str, body: &[u8]) {
             }
             _ => assert_eq!(std::str::from_utf8(body), Ok(&*text)),
         },
+        Some(Ok(posted)) => panic!("{kind:?} takes texts and bytes: {posted:?}"),
         Some(Err(refusal)) => assert!(!refusal.expected().is_empty()),
     }
 }

@@ -1,17 +1,19 @@
 //! Encodings: a dialect's text framed for a transport. A publication is encoded at most once per encoding and core.
 
-use crate::engine::{Body, Change, Position, Publication, State};
-use crate::route::dialect::bare;
-use crate::route::dialect::{Dialect, DialectId, Snapshot, own};
+use crate::engine::{Editing, Position, Presence, Publication, State, UserName};
+use crate::route::dialect::{Dialect, DialectId, Raw, Snapshot, Written};
+use crate::wire::engineio::{self, Version};
 use crate::wire::{sse, ws};
 
 /// How bytes reach a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
-    /// Text frames.
+    /// Frames.
     WebSocket,
     /// Server-Sent Events.
     EventStream,
+    /// Engine.IO's message packets in WebSocket frames.
+    EngineIo(Version),
 }
 
 /// What a send log is written in.
@@ -41,95 +43,95 @@ impl Encoder {
         mut emit: impl FnMut(&[u8]),
     ) {
         #[cfg(feature = "faults")]
-        if matches!(&publication.change, Change::Message(body) if body.body.bytes() == b"encode") {
+        if matches!(&publication.change, crate::engine::Change::Message(entry) if entry.body.bytes() == b"encode") {
             panic!("a fault in an encoding, as asked");
         }
-        match (dialect, &publication.change) {
-            (Dialect::Tallycast, _) => {
-                self.begin(|text| own::publication(text, state, publication));
-                emit(self.frame(transport, Some(publication.at())));
-            }
-            (Dialect::Steps { key }, Change::Tally { steps, .. }) => {
-                let State::Tally { options, .. } = state else { unreachable!("a channel has one data type") };
-                for step in steps {
-                    self.begin(|text| bare::step(text, key, &options[usize::from(step.option)], step.count));
-                    emit(self.frame(transport, None));
-                }
-            }
-            (Dialect::Plain, Change::Message(entry)) => {
-                self.begin(|text| text.extend_from_slice(entry.body.bytes()));
-                emit(match &entry.body {
-                    Body::Text(_) => self.frame(transport, None),
-                    Body::Binary(_) => self.binary_frame(),
-                });
-            }
-            // The configuration lets neither arise: `steps` is for votes, `plain` for messages.
-            _ => {}
-        }
+        let Encoder { text, message } = self;
+        dialect.publication(state, publication, text, &mut |written| {
+            message.clear();
+            frame(message, transport, &written);
+            emit(message);
+        });
     }
 
-    /// Writes the present state, if the dialect can say it.
+    /// Writes the present state, all of it as one, if the dialect can say it.
     pub fn snapshot(&mut self, transport: Transport, dialect: &Dialect, snapshot: &Snapshot<'_>) -> Option<&[u8]> {
-        match dialect {
-            Dialect::Tallycast => {
-                self.begin(|text| own::snapshot(text, snapshot));
-                Some(self.frame(transport, Some(snapshot.history.at())))
-            }
-            _ => None,
+        if !dialect.has_snapshots() {
+            return None;
         }
+        self.all(transport, |text, each| dialect.snapshot(snapshot, text, each));
+        Some(&self.message)
     }
 
-    /// Writes that what follows continues at `at`, if the dialect can say it.
-    pub fn resumed(
+    /// Writes that what follows continues at `at`, if the dialect can say it; otherwise nothing.
+    pub fn resumed(&mut self, transport: Transport, dialect: &Dialect, snapshot: &Snapshot<'_>, at: Position) -> &[u8] {
+        self.all(transport, |text, each| dialect.resumed(snapshot.channel, snapshot.kind, at, text, each))
+    }
+
+    /// Writes how many listen, if the dialect can say it; otherwise nothing.
+    pub fn listeners(&mut self, transport: Transport, dialect: &Dialect, count: u32) -> &[u8] {
+        self.all(transport, |text, each| dialect.listeners(count, text, each))
+    }
+
+    /// Writes under which names people listen, if the dialect can say it; otherwise nothing.
+    pub fn members<'u>(
         &mut self,
         transport: Transport,
         dialect: &Dialect,
-        snapshot: &Snapshot<'_>,
-        at: Position,
-    ) -> Option<&[u8]> {
-        match dialect {
-            Dialect::Tallycast => {
-                self.begin(|text| own::resumed(text, snapshot.channel, snapshot.kind, at));
-                Some(self.frame(transport, Some(at)))
-            }
-            _ => None,
-        }
+        users: impl Iterator<Item = &'u UserName>,
+    ) -> &[u8] {
+        self.all(transport, |text, each| dialect.members(users, text, each))
     }
 
-    /// Writes how many listen, if the dialect can say it.
-    pub fn listeners(&mut self, transport: Transport, dialect: &Dialect, count: u32) -> Option<&[u8]> {
-        match dialect {
-            Dialect::Tallycast => {
-                self.begin(|text| own::listeners(text, count));
-                Some(self.frame(transport, None))
-            }
-            _ => None,
-        }
+    /// Writes that somebody came, went or edits something, if the dialect can say it; otherwise nothing.
+    pub fn presence(&mut self, transport: Transport, dialect: &Dialect, news: &Presence) -> &[u8] {
+        self.all(transport, |text, each| dialect.presence(news, text, each))
     }
 
-    fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.text.clear();
-        write(&mut self.text);
+    /// Writes who edits what, if the dialect can say it; otherwise nothing.
+    pub fn editing(&mut self, transport: Transport, dialect: &Dialect, editing: &Editing) -> &[u8] {
+        self.all(transport, |text, each| dialect.editing(editing, text, each))
     }
 
-    /// `plain` is for WebSocket alone.
-    fn binary_frame(&mut self) -> &[u8] {
-        self.message.clear();
-        ws::head::write_frame(&mut self.message, ws::Opcode::Binary, &self.text);
+    fn all(&mut self, transport: Transport, write: impl FnOnce(&mut Vec<u8>, &mut dyn FnMut(Written<'_>))) -> &[u8] {
+        let Encoder { text, message } = self;
+        message.clear();
+        write(text, &mut |written| frame(message, transport, &written));
         &self.message
     }
+}
 
-    fn frame(&mut self, transport: Transport, at: Option<Position>) -> &[u8] {
-        self.message.clear();
-        match transport {
-            Transport::WebSocket => ws::head::write_frame(&mut self.message, ws::Opcode::Text, &self.text),
-            Transport::EventStream => {
-                let id = at.map(|at| at.to_string());
-                // Dialects write JSON, and JSON is UTF-8; `plain` is for WebSocket alone.
-                let text = std::str::from_utf8(&self.text).unwrap_or_default();
-                sse::write_event(&mut self.message, id.as_deref(), text);
+/// Appends one message, framed. Of Engine.IO, a packet and its attachments.
+pub fn frame(out: &mut Vec<u8>, transport: Transport, written: &Written<'_>) {
+    match (transport, written.body) {
+        (Transport::WebSocket, Raw::Text(text)) => ws::head::write_frame(out, ws::Opcode::Text, text.as_bytes()),
+        (Transport::WebSocket, Raw::Binary(bytes)) => ws::head::write_frame(out, ws::Opcode::Binary, bytes),
+        (Transport::EventStream, Raw::Text(text)) => {
+            let id = written.at.map(|at| at.to_string());
+            sse::write_event(out, id.as_deref(), text);
+        }
+        // Only dialects that write JSON are for event streams.
+        (Transport::EventStream, Raw::Binary(_)) => {}
+        (Transport::EngineIo(version), body) => {
+            match body {
+                Raw::Text(text) => {
+                    let mut packet = Vec::with_capacity(text.len() + 1);
+                    engineio::write_text(&mut packet, engineio::Kind::Message, text);
+                    ws::head::write_frame(out, ws::Opcode::Text, &packet);
+                }
+                Raw::Binary(bytes) => binary_packet(out, version, bytes),
+            }
+            for attachment in written.attachments {
+                binary_packet(out, version, attachment);
             }
         }
-        &self.message
     }
+}
+
+fn binary_packet(out: &mut Vec<u8>, version: Version, bytes: &[u8]) {
+    let prefix = engineio::binary_prefix(version);
+    if prefix.is_empty() {
+        return ws::head::write_frame(out, ws::Opcode::Binary, bytes);
+    }
+    ws::head::write_frame(out, ws::Opcode::Binary, &[prefix, bytes].concat());
 }

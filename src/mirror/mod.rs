@@ -3,6 +3,7 @@
 pub mod encoding;
 pub mod sendlog;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::keys::{ConnKey, SessionKey};
@@ -10,8 +11,12 @@ use crate::base::limits::Limits;
 use crate::base::segment::Slice;
 use crate::base::time::Time;
 use crate::engine::history::History;
-use crate::engine::{Attached, Change, ChannelName, ChannelSpec, ClassId, Outcome, Position, Publication, State};
+use crate::engine::{
+    Attached, Change, ChannelName, ChannelSpec, ClassId, Editing, Outcome, Position, Presence, Publication, State,
+    UserName,
+};
 use crate::kind::Kind;
+use crate::route::Target;
 use crate::route::dialect::Snapshot;
 use crate::route::page::{Language, PageId};
 
@@ -70,6 +75,10 @@ pub struct Standing {
     pub state: State,
     /// How many listen, on all cores.
     pub listeners: u32,
+    /// Under which names, in their order.
+    pub users: BTreeSet<UserName>,
+    /// Who edits which cell.
+    pub editing: Vec<Editing>,
 }
 
 /// A way to show the present state, which is written once per position.
@@ -113,6 +122,11 @@ impl Mirror {
             lingers: false,
             cached: Vec::new(),
         }
+    }
+
+    /// The channel and its class.
+    pub fn target(&self) -> Target {
+        Target { channel: self.channel.clone(), class: self.class }
     }
 
     /// What it knows, if it is live.
@@ -172,8 +186,24 @@ impl Mirror {
         }
         let (publications_max, bytes_max) = (spec.history_publications_max, spec.history_bytes_max);
         let history = History::resume(self.channel.clone(), attached, publications_max, bytes_max);
-        self.standing = Some(Standing { history, state: attached.state.clone(), listeners: attached.listeners });
+        // Who is there is told by and by, as to who had no gap.
+        let known = self.standing.take();
+        let (users, editing) = known.map(|known| (known.users, known.editing)).unwrap_or_default();
+        let listeners = attached.listeners;
+        self.standing = Some(Standing { history, state: attached.state.clone(), listeners, users, editing });
         None
+    }
+
+    /// What happened among those who listen, up to the engine's answer.
+    pub fn presence_since(&self, attached: &Attached) -> Vec<Presence> {
+        let Some(standing) = &self.standing else { return Vec::new() };
+        let gone = standing.users.iter().filter(|user| !attached.users.contains(user)).cloned().map(Presence::Left);
+        let came = attached.users.iter().filter(|user| !standing.users.contains(*user)).cloned().map(Presence::Joined);
+        let ended = standing.editing.iter().filter(|known| !attached.editing.iter().any(|now| now.who == known.who));
+        let ended = ended.map(|known| Presence::Editing(Editing { cell: None, ..known.clone() }));
+        let edited = attached.editing.iter().filter(|now| !standing.editing.contains(now));
+        let edited = edited.cloned().map(Presence::Editing);
+        gone.chain(came).chain(ended).chain(edited).collect()
     }
 
     /// The present state for a dialect to write.
@@ -204,6 +234,22 @@ impl Standing {
     /// Where the channel stands.
     pub fn at(&self) -> Position {
         self.history.at()
+    }
+
+    /// Takes what happened among those who listen. False if it is known already.
+    pub fn take_presence(&mut self, news: &Presence) -> bool {
+        match news {
+            Presence::Joined(user) => self.users.insert(user.clone()),
+            Presence::Left(user) => self.users.remove(user),
+            Presence::Editing(editing) => {
+                let known = self.editing.iter().position(|known| known.who == editing.who);
+                let before = known.map(|index| self.editing.swap_remove(index));
+                if editing.cell.is_some() {
+                    self.editing.push(editing.clone());
+                }
+                before.as_ref().and_then(|before| before.cell.as_ref()) != editing.cell.as_ref()
+            }
+        }
     }
 
     /// The state for a dialect to write.

@@ -171,6 +171,25 @@ impl SendLog {
         debug_assert!(list[place.index as usize].cursor <= self.end);
     }
 
+    /// A reader who has got all up to `from` does not get what was appended since. False if it has not got so far.
+    pub fn pass_over(&mut self, place: Place, from: u64) -> bool {
+        let end = self.end;
+        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
+        let cursor = &mut list[place.index as usize].cursor;
+        let passes = *cursor == from;
+        if passes {
+            *cursor = end;
+        }
+        passes
+    }
+
+    /// A reader who stands before bytes that are not for it goes on behind them.
+    pub fn jump(&mut self, place: Place, to: u64) {
+        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
+        debug_assert!(list[place.index as usize].cursor <= to && to <= self.end);
+        list[place.index as usize].cursor = to;
+    }
+
     /// The first message boundary that is not before `cursor`: `cursor` itself, unless it stands within a message.
     pub fn boundary(&self, cursor: u64) -> u64 {
         let index = self.starts.partition_point(|start| *start < cursor);

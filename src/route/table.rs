@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{PathPattern, Route, Serve, Setup, Target};
+use super::page::Link;
+use super::{Aim, PathPattern, Route, Serve, Setup, Target};
 use crate::base::keys::ListenerId;
 use crate::base::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::engine::ClassId;
+use crate::kind::user_name;
 
 /// What a request is for.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,12 +30,23 @@ impl Setup {
         let mut without_upgrade = None;
         for route in self.routes.iter().filter(|route| route.listener == listener) {
             let Some(rest) = route.path.fits(path) else { continue };
-            let target = match route.serve {
+            let target = match &route.serve {
                 Serve::Channels => match self.target(rest) {
                     Some(target) => Some(target),
                     None => continue,
                 },
-                _ => None,
+                Serve::WebSocket { aim: Aim::One(target), .. } => Some(target.clone()),
+                Serve::WebSocket { aim: Aim::Rest { prefix, class }, .. } => match aimed(prefix, *class, rest) {
+                    Some(target) => Some(target),
+                    None => continue,
+                },
+                Serve::LongPoll { .. }
+                | Serve::Form { .. }
+                | Serve::Json { .. }
+                | Serve::EngineIo(_)
+                | Serve::Page { .. }
+                | Serve::Text { .. }
+                | Serve::EchoBody => None,
             };
             let methods = self.methods(&route.serve, target.as_ref());
             if route.serves(method, websocket, methods) {
@@ -59,6 +73,20 @@ impl Setup {
         }
     }
 
+    /// The pages of a listener, in the order of the configuration.
+    pub fn links(&self, listener: ListenerId) -> Vec<Link<'_>> {
+        self.routes
+            .iter()
+            .filter(|route| route.listener == listener)
+            .filter_map(|route| match (&route.path, &route.serve) {
+                (PathPattern::Exact(path), Serve::Page { target, page, .. }) => {
+                    Some(Link { page: *page, path, channel: target.as_ref().map(|target| &*target.channel) })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The methods with which a path is served; none if it is not.
     pub fn allowed(&self, listener: ListenerId, path: &str) -> Vec<&'static str> {
         match self.find(listener, "", path, false) {
@@ -71,9 +99,9 @@ impl Setup {
 
     /// The methods that a route answers without an upgrade: of a channel that keeps nothing, nothing can be read.
     fn methods(&self, serve: &Serve, target: Option<&Target>) -> &'static [&'static str] {
-        match target {
-            Some(target) if self.class(target.class).spec.is_none() => &["POST"],
-            _ => serve.methods(),
+        match (serve, target) {
+            (Serve::Channels, Some(target)) if self.class(target.class).spec.is_none() => &["POST"],
+            (serve, _) => serve.methods(),
         }
     }
 
@@ -83,6 +111,12 @@ impl Setup {
         }
         self.class_of(name).map(|class| Target { channel: Arc::from(name), class })
     }
+}
+
+fn aimed(prefix: &str, class: ClassId, rest: &str) -> Option<Target> {
+    user_name(rest).ok()?;
+    let channel = format!("{prefix}{rest}");
+    (channel.len() <= CHANNEL_NAME_BYTES_MAX).then(|| Target { channel: channel.into(), class })
 }
 
 impl PathPattern {
@@ -137,9 +171,9 @@ mod tests {
 
     use super::*;
     use crate::base::limits::Limits;
-    use crate::engine::{ChannelSpec, ClassId, Data};
+    use crate::engine::{ChannelSpec, Data};
     use crate::kind::{Kind, Manners};
-    use crate::route::{Aim, Class, Dialect, DialectId, Pattern};
+    use crate::route::{Class, Dialect, DialectId, Pattern};
 
     fn class(pattern: Pattern) -> Class {
         let spec = ChannelSpec {

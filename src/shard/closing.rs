@@ -1,11 +1,11 @@
 //! How connections end: in order (all that waits is sent, our FIN, the peer's FIN or a timeout, close), or cut.
 
-use super::connection::{Alarm, Pending, Protocol, Stage};
+use super::connection::{Alarm, Pending, Protocol, Read, Stage};
 use super::delivery::{Command, LogReaders};
 use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::conn::http::Phase;
-use crate::engine::Refusal;
+use crate::engine::{Asker, Refusal};
 use crate::mirror::sendlog::Passed;
 use crate::wire::ws::close;
 
@@ -63,6 +63,9 @@ impl Shard {
         conn.outgoing().left(mirror, log, passed.left);
         conn.outgoing().forget_pieces();
         self.recount(mirror);
+        if let Some(dialect) = self.mirrors.get(mirror).map(|mirror| mirror.logs[usize::from(log)].encoding.dialect) {
+            self.depart(mirror, Asker::Connection(key), dialect);
+        }
         self.close_websocket(key, close::TOO_SLOW, "too slow: come back and resume");
     }
 
@@ -109,7 +112,8 @@ impl Shard {
             let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else {
                 continue;
             };
-            let log = &mut mirror.logs[usize::from(subscription.log)].log;
+            let encoded = &mut mirror.logs[usize::from(subscription.log)];
+            let (log, dialect) = (&mut encoded.log, encoded.encoding.dialect);
             let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
             let left = log.leave(subscription.place, &mut readers);
             log.forget();
@@ -119,6 +123,7 @@ impl Shard {
                 conn.outgoing().left(subscription.mirror, subscription.log, left);
             }
             self.recount(subscription.mirror);
+            self.depart(subscription.mirror, Asker::Connection(key), dialect);
         }
     }
 
@@ -133,6 +138,9 @@ impl Shard {
                     let letter = Mail::Withdraw { name, from: self.core, conn: key, number };
                     self.letters[usize::from(name.core.0)].push(letter);
                 }
+            }
+            Some(Pending::Read { mirror, read: Read::Join { encoding, .. }, .. }) => {
+                self.depart(mirror, Asker::Connection(key), encoding.dialect);
             }
             // Whoever answers these finds that nobody waits.
             Some(Pending::Read { .. } | Pending::Op { .. }) | None => {}

@@ -13,7 +13,7 @@ use crate::base::wheel::TimerKey;
 use crate::conn::http::Http;
 use crate::conn::sse::EventStream;
 use crate::conn::ws::WebSocket;
-use crate::engine::Position;
+use crate::engine::{Position, UserName};
 use crate::kind::Kind;
 use crate::mirror::encoding::Encoding;
 use crate::mirror::sendlog::Place;
@@ -67,6 +67,8 @@ pub(super) struct Ws {
     pub(super) target: Target,
     pub(super) kind: Kind,
     pub(super) dialect: DialectId,
+    /// Under which name it listens and speaks.
+    pub(super) user: Option<UserName>,
     /// Questions that the engine has not answered yet, in order.
     pub(super) asked: VecDeque<Asked>,
 }
@@ -78,12 +80,22 @@ pub(super) struct Asked {
     pub(super) id: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub(super) mirror: MirrorKey,
     /// Index of the mirror's log.
     pub(super) log: u8,
     pub(super) place: Place,
+    /// Stretches of the log that it does not get, in order: messages of its own. Invariant: the cursor stands before the
+    /// first of them, and while there are any it lies among the laggards, so that no round delivers them.
+    pub(super) skips: Option<Box<VecDeque<Skip>>>,
+}
+
+/// A stretch of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Skip {
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 /// How far a connection is with ending. What is received after `Open` is ignored.
@@ -159,7 +171,31 @@ pub(super) enum Read {
     Page { page: PageId, language: Language, session: Option<PageSession> },
     /// A stream begins: the response's head, snapshot or replay, then its log. Who has the head misses nothing from then
     /// on, in a dialect without snapshots too.
-    Join { encoding: Encoding, since: Option<Position>, head: Box<[u8]> },
+    Join { encoding: Encoding, begins: Begins, head: Box<[u8]>, joining: Joining },
+    /// Who listens, and how many.
+    Members,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begins {
+    /// At the present.
+    Now,
+    /// The client has all up to here: what came behind it, if that can be followed, and the word that it is so.
+    Since(Position),
+    /// It is the client's stream already, and goes on here without a word.
+    Continued(Position),
+}
+
+/// Whether the engine knows the name of who begins a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Joining {
+    /// It has none.
+    Nameless,
+    /// It is being told so, with this number.
+    Asked(u32),
+    /// It knows. What came behind this revision was kept for who has this name.
+    Joined { heard: u64 },
 }
 
 /// The session that goes with a page.

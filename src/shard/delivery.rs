@@ -112,10 +112,7 @@ impl Shard {
     fn has_work(&self) -> bool {
         !self.due_sessions.is_empty()
             || !self.poll_answers.is_empty()
-            || self
-                .reads
-                .iter()
-                .any(|(_, mirror)| self.mirrors.get(*mirror).is_none_or(|mirror| mirror.live().is_some()))
+            || self.reads.iter().any(|(conn, mirror)| !self.must_read_later(*conn, *mirror))
             || self.waiting.iter().any(|key| !self.has_no_room(*key))
     }
 
@@ -153,7 +150,7 @@ impl Shard {
         conn.stuck = false;
         if let Some(outgoing) = conn.outgoing.as_deref_mut() {
             let parts = outgoing.landed();
-            settle(Some(outgoing), &conn.subscriptions, &mut self.mirrors, &parts, len);
+            settle(Some(outgoing), &mut conn.subscriptions, &mut self.mirrors, &parts, len);
         }
         self.serve_soon(key);
     }
@@ -174,7 +171,7 @@ impl Shard {
             sends += 1;
             match driver.send(key, &slice) {
                 Some(taken) => {
-                    settle(conn.outgoing.as_deref_mut(), &conn.subscriptions, &mut self.mirrors, &parts, taken);
+                    settle(conn.outgoing.as_deref_mut(), &mut conn.subscriptions, &mut self.mirrors, &parts, taken);
                     conn.stuck = taken < slice.len();
                 }
                 None => {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::connection::Subscription;
+use smallvec::SmallVec;
+
+use super::connection::{Skip, Subscription};
 use super::delivery::LogReaders;
 use super::timers::Timer;
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::MIRROR_LINGER;
-use crate::engine::{Act, Answer, Asker, Attached, Outcome, Publication, Refusal};
+use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal};
 use crate::mirror::encoding::Encoding;
+use crate::mirror::sendlog::Place;
 use crate::mirror::{Mirror, Sequel};
 use crate::route::Target;
 use crate::wire::ws::close;
@@ -43,8 +46,9 @@ impl Shard {
         // What the engine knows of this core's listeners it may have forgotten.
         mirror.reported = 0;
         let since = mirror.standing.as_ref().map(|standing| standing.at());
-        let target = Target { channel: mirror.channel.clone(), class: mirror.class };
+        let target = mirror.target();
         self.ask(&target, Asker::Mirror(key), number, Act::Attach { since });
+        self.enter_again(key, &target);
         self.recount(key);
     }
 
@@ -71,6 +75,11 @@ impl Shard {
         let log_bytes = mirror.log_bytes();
         let Some(standing) = &mirror.standing else { return };
         let (setup, encoder) = (&self.setup, &mut self.encoder);
+        let skip = match &publication.change {
+            Change::Message(entry) => entry.skip,
+            Change::Tally { .. } | Change::Table(_) => None,
+        };
+        let starts: SmallVec<[u64; 4]> = mirror.logs.iter().map(|encoded| encoded.log.end()).collect();
         let written = guarded(|| {
             for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
                 let Encoding { transport, dialect } = encoded.encoding;
@@ -80,6 +89,9 @@ impl Shard {
             }
         });
         self.log_memory.grew(log_bytes, mirror);
+        if let Some(skip) = skip {
+            self.skip(key, skip, &starts);
+        }
         if written.is_none() {
             self.fail_mirror(key, &Refusal::Failed);
             return;
@@ -95,6 +107,63 @@ impl Shard {
             self.answer_parked(conn, false);
         }
         self.recount(key);
+    }
+
+    /// What was appended to the logs since `starts` is not for `who`.
+    fn skip(&mut self, key: MirrorKey, who: Origin, starts: &[u64]) {
+        let Asker::Connection(conn_key) = who.asker else { return };
+        let Some(conn) = self.conns.get_mut(conn_key).filter(|_| who.core == self.core) else { return };
+        let Some(mirror) = self.mirrors.get_mut(key) else { return };
+        let mut demoted = SmallVec::<[(u8, Place); 1]>::new();
+        for subscription in conn.subscriptions.iter_mut().filter(|subscription| subscription.mirror == key) {
+            let log = &mut mirror.logs[usize::from(subscription.log)].log;
+            let skip = Skip { start: starts[usize::from(subscription.log)], end: log.end() };
+            if skip.start < skip.end && !log.pass_over(subscription.place, skip.start) {
+                subscription.skips.get_or_insert_default().push_back(skip);
+                demoted.push((subscription.log, subscription.place));
+            }
+        }
+        for (log, place) in demoted {
+            let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log };
+            mirror.logs[usize::from(log)].log.demote(place, &mut readers);
+        }
+        self.serve_soon(conn_key);
+    }
+
+    /// Somebody came, went, or edits something else.
+    pub(super) fn presence(&mut self, channel: &str, news: &Presence) {
+        let Some(key) = self.channels.get(channel).copied() else { return };
+        let Some(mirror) = self.mirrors.get_mut(key) else { return };
+        // Before it is live, its attachment will tell.
+        let Some(standing) = mirror.standing.as_mut().filter(|_| mirror.attaching.is_none()) else { return };
+        if standing.take_presence(news) {
+            self.spread_presence(key, news);
+        }
+    }
+
+    fn spread_presence(&mut self, key: MirrorKey, news: &Presence) {
+        let Some(mirror) = self.mirrors.get_mut(key) else { return };
+        let told = match news {
+            Presence::Joined(_) | Presence::Left(_) => self.setup.class(mirror.class).manners.notices,
+            Presence::Editing(_) => true,
+        };
+        if !told {
+            return;
+        }
+        let log_bytes = mirror.log_bytes();
+        let starts: SmallVec<[u64; 4]> = mirror.logs.iter().map(|encoded| encoded.log.end()).collect();
+        for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
+            let dialect = self.setup.dialect(encoded.encoding.dialect);
+            let message = self.encoder.presence(encoded.encoding.transport, dialect, news);
+            if !message.is_empty() {
+                encoded.log.append(message);
+            }
+        }
+        self.log_memory.grew(log_bytes, mirror);
+        if let Presence::Editing(editing) = news {
+            self.skip(key, editing.who, &starts);
+        }
+        self.queue_rounds(key);
     }
 
     fn queue_rounds(&mut self, key: MirrorKey) {
@@ -129,7 +198,8 @@ impl Shard {
         let log_bytes = mirror.log_bytes();
         for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
             let dialect = self.setup.dialect(encoded.encoding.dialect);
-            if let Some(message) = self.encoder.listeners(encoded.encoding.transport, dialect, count) {
+            let message = self.encoder.listeners(encoded.encoding.transport, dialect, count);
+            if !message.is_empty() {
                 encoded.log.append(message);
             }
         }
@@ -168,6 +238,7 @@ impl Shard {
         let known_listeners = mirror.standing.as_ref().map(|standing| standing.listeners);
         let first_time = known_listeners.is_none();
         let Some(spec) = &self.setup.class(mirror.class).spec else { return };
+        let presence = if first_time { Vec::new() } else { mirror.presence_since(attached) };
         match mirror.attached(attached, spec) {
             Some(news) => {
                 for publication in news {
@@ -176,6 +247,13 @@ impl Shard {
             }
             None if first_time => {}
             None => self.tell_gap(key),
+        }
+        if let Some(standing) = self.mirrors.get_mut(key).and_then(|mirror| mirror.standing.as_mut()) {
+            standing.users = attached.users.iter().cloned().collect();
+            standing.editing = attached.editing.clone();
+        }
+        for news in &presence {
+            self.spread_presence(key, news);
         }
         if known_listeners.is_some_and(|known| known != attached.listeners) {
             self.spread_listeners(key, attached.listeners);
@@ -231,7 +309,7 @@ impl Shard {
         };
         let log = mirror.log(encoding);
         let place = mirror.logs[log].log.join(conn_key);
-        conn.subscriptions.push(Subscription { mirror: key, log: log as u8, place });
+        conn.subscriptions.push(Subscription { mirror: key, log: log as u8, place, skips: None });
         if conn.stuck {
             let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log: log as u8 };
             mirror.logs[log].log.demote(place, &mut readers);
@@ -263,7 +341,7 @@ impl Shard {
             }
             if count != mirror.reported {
                 mirror.reported = count;
-                let target = Target { channel: mirror.channel.clone(), class: mirror.class };
+                let target = mirror.target();
                 self.ask(&target, Asker::Mirror(key), 0, Act::Listeners { count });
             }
         }
@@ -280,6 +358,7 @@ impl Shard {
     fn forget_mirror(&mut self, key: MirrorKey) -> Option<Mirror> {
         let mirror = self.mirrors.remove(key)?;
         self.channels.remove(&mirror.channel);
+        self.names.forget(key);
         Some(mirror)
     }
 

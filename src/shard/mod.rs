@@ -11,11 +11,14 @@ mod connection;
 mod delivery;
 mod memory;
 mod mirrors;
+mod names;
 mod outgoing;
+mod posts;
 mod reads;
 mod requests;
 mod responses;
 mod sessions;
+mod streams;
 mod timers;
 mod websocket;
 
@@ -44,6 +47,7 @@ use admission::Admission;
 use connection::{Conn, Pending, Protocol, Stage};
 use delivery::Command;
 use memory::LogMemory;
+use names::Names;
 use sessions::Sessions;
 pub use sessions::{ForwardedPoll, PollAnswer, SessionName};
 use timers::Timer;
@@ -112,6 +116,7 @@ pub struct Census {
     pub send_log_bytes: usize,
     pub private_bytes: usize,
     pub timers: usize,
+    pub names: usize,
 }
 
 /// See the module.
@@ -133,6 +138,7 @@ pub struct Shard {
     /// The mirrors by channel.
     channels: Map<ChannelName, MirrorKey>,
     sessions: Sessions,
+    names: Names,
     timers: Wheel<Timer>,
 
     /// Reads to be answered when their mirror is live, behind the inbox.
@@ -195,6 +201,7 @@ impl Shard {
             mirrors: Slots::default(),
             channels: Map::with_hasher(seed),
             sessions: Sessions::default(),
+            names: Names::new(seed),
             timers: Wheel::new(now),
             reads: Vec::new(),
             due_sessions: Vec::new(),
@@ -227,7 +234,7 @@ impl Shard {
         match mail {
             Mail::Engine(EngineMail::Publication(publication)) => self.published(&publication),
             Mail::Engine(EngineMail::Listeners { channel, count }) => self.listeners_counted(&channel, count),
-            Mail::Engine(EngineMail::Presence { .. }) => {}
+            Mail::Engine(EngineMail::Presence { channel, news }) => self.presence(&channel, &news),
             Mail::Engine(EngineMail::Outcome(outcome)) => self.outcome(outcome),
             Mail::Engine(EngineMail::Failed { channel }) | Mail::Failed { channel } => {
                 if let Some(mirror) = self.channels.get(&channel).copied() {
@@ -322,6 +329,7 @@ impl Shard {
             send_log_bytes: self.mirrors.iter().map(|(_, mirror)| mirror.log_bytes()).sum(),
             private_bytes: self.conns.iter().map(|(_, conn)| conn.private_bytes() + conn.held.len()).sum(),
             timers: self.timers.len(),
+            names: self.names.len(),
         }
     }
 

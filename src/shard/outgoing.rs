@@ -12,7 +12,7 @@ use crate::base::keys::{MirrorKey, OfMirror, Slots};
 use crate::base::limits::SCRATCH_BYTES_MAX;
 use crate::base::segment::{Slice, Writer};
 use crate::mirror::Mirror;
-use crate::mirror::sendlog::Left;
+use crate::mirror::sendlog::{Left, SendLog};
 
 /// Private pieces, in order.
 #[derive(Debug, Default)]
@@ -249,10 +249,10 @@ pub(super) fn gather(
     load.into_send()
 }
 
-/// Counts what was taken of a send. Returns whether a log was advanced.
+/// Counts what was taken of a send. Who comes to what is not for it goes on behind that.
 pub(super) fn settle(
     mut outgoing: Option<&mut Outgoing>,
-    subscriptions: &[Subscription],
+    subscriptions: &mut [Subscription],
     mirrors: &mut Slots<OfMirror, Mirror>,
     parts: &Parts,
     mut taken: usize,
@@ -265,9 +265,11 @@ pub(super) fn settle(
             (Source::Piece, Some(outgoing)) => outgoing.taken_piece(len),
             (Source::Rest | Source::Piece, None) => {}
             (Source::Log { mirror, log }, _) => {
-                let subscription = subscriptions.iter().find(|known| known.mirror == mirror && known.log == log);
+                let subscription = subscriptions.iter_mut().find(|known| known.mirror == mirror && known.log == log);
                 if let (Some(subscription), Some(mirror)) = (subscription, mirrors.get_mut(mirror)) {
-                    mirror.logs[usize::from(log)].log.advance(subscription.place, len);
+                    let log = &mut mirror.logs[usize::from(log)].log;
+                    log.advance(subscription.place, len);
+                    subscription.skip(log);
                 }
             }
         }
@@ -277,22 +279,40 @@ pub(super) fn settle(
     }
 }
 
+impl Subscription {
+    /// Leaves out what is not for it, if that is next.
+    fn skip(&mut self, log: &mut SendLog) {
+        let Some(skips) = &mut self.skips else { return };
+        while let Some(skip) = skips.front().filter(|skip| skip.start == log.cursor(self.place)) {
+            log.jump(self.place, skip.end);
+            skips.pop_front();
+        }
+        if skips.is_empty() {
+            self.skips = None;
+        }
+    }
+}
+
 struct Reading<'a> {
     subscription: &'a Subscription,
-    log: &'a crate::mirror::sendlog::SendLog,
+    log: &'a SendLog,
     cursor: u64,
 }
 
 impl Reading<'_> {
+    /// A send goes up to what its reader does not get; behind that another goes on.
     fn load(&mut self, to: u64, load: &mut Load<'_>) {
+        let skip = self.subscription.skips.as_ref().and_then(|skips| skips.front()).filter(|skip| skip.start < to);
+        let to = skip.map_or(to, |skip| skip.start);
         while self.cursor < to && !load.full {
             let slice = self.log.slice(self.cursor, to);
             let len = slice.len() as u64;
-            let Subscription { mirror, log, .. } = *self.subscription;
+            let &Subscription { mirror, log, .. } = self.subscription;
             if load.add(Source::Log { mirror, log }, Stretch::Shared(slice)) {
                 self.cursor += len;
             }
         }
+        load.full |= skip.is_some();
     }
 }
 

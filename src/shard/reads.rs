@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::connection::{Alarm, Answering, Pending, Read};
+use super::connection::{Alarm, Answering, Begins, Joining, Pending, Read};
 use super::responses::{JSON, refusal_json, status};
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::TURN_READ_BYTES_MAX;
 use crate::base::time::Time;
-use crate::engine::{Position, Publication, Refusal, State};
+use crate::engine::{Asker, Origin, Position, Publication, Refusal, State};
 use crate::mirror::View;
 use crate::mirror::encoding::Encoding;
 use crate::route::dialect::own;
@@ -26,9 +26,11 @@ impl Shard {
                 later.push((conn, key));
                 continue;
             }
-            let waits = self.conns.get(conn).is_some_and(|conn| conn.pending.is_some());
+            if self.must_read_later(conn, key) {
+                later.push((conn, key));
+                continue;
+            }
             match self.mirrors.get_mut(key) {
-                Some(mirror) if waits && mirror.live().is_none() => later.push((conn, key)),
                 Some(mirror) => {
                     mirror.reads -= 1;
                     self.recount(key);
@@ -39,6 +41,14 @@ impl Shard {
             }
         }
         self.reads.append(&mut later);
+    }
+
+    /// Whether somebody waits for a read that cannot be answered yet: its mirror is not live, or the engine has not said
+    /// that it knows the reader's name.
+    pub(super) fn must_read_later(&self, conn: ConnKey, mirror: MirrorKey) -> bool {
+        let Some(pending) = self.conns.get(conn).and_then(|conn| conn.pending.as_deref()) else { return false };
+        let asked = matches!(pending, Pending::Read { read: Read::Join { joining: Joining::Asked(_), .. }, .. });
+        asked || self.mirrors.get(mirror).is_some_and(|mirror| mirror.live().is_none())
     }
 
     fn answer_read(&mut self, key: ConnKey, mirror: MirrorKey) {
@@ -59,7 +69,10 @@ impl Shard {
             Read::Page { page, language, session } => {
                 shard.answer_with_page(key, mirror, &how, page, language, session)
             }
-            Read::Join { encoding, since, head } => shard.begin_stream(key, mirror, encoding, since, &head),
+            Read::Join { encoding, begins, head, joining } => {
+                shard.begin_stream(key, mirror, encoding, begins, &head, joining)
+            }
+            Read::Members => shard.answer_members(key, mirror, &how),
         });
         if written.is_none() {
             self.fail_mirror(mirror, &Refusal::Failed);
@@ -192,56 +205,84 @@ impl Shard {
         self.answer_page(key, how, html, cookie.as_deref());
     }
 
-    /// A stream's first bytes: a replay if `since` can be followed, the present state otherwise; then it reads its log.
+    fn answer_members(&mut self, key: ConnKey, mirror: MirrorKey, how: &Answering) {
+        let Some(mirror) = self.mirrors.get(mirror) else { return };
+        let Some(standing) = mirror.live() else { return };
+        let mut json = Vec::new();
+        own::members(&mut json, Some((&mirror.channel, standing.listeners)), standing.users.iter());
+        self.answer(key, how, 200, &[("Content-Type", JSON), ("Cache-Control", "no-store")], &json);
+    }
+
+    /// A stream's first bytes: a replay if it can be followed, the present state otherwise; then it reads its log.
     fn begin_stream(
         &mut self,
         key: ConnKey,
         mirror_key: MirrorKey,
         encoding: Encoding,
-        since: Option<Position>,
+        begins: Begins,
         head: &[u8],
+        joining: Joining,
     ) {
         self.push(key, head, None);
         if let Some(outgoing) = self.conns.get_mut(key).and_then(|conn| conn.outgoing.as_deref_mut()) {
             outgoing.stream_begins();
         }
         let Encoding { transport, dialect } = encoding;
-        let dialect = self.setup.dialect(dialect).clone();
+        let setup = self.setup.clone();
+        let dialect = setup.dialect(dialect);
         let Some(mirror) = self.mirrors.get_mut(mirror_key) else {
             return;
         };
-        let (Some(standing), Some(snapshot)) = (mirror.live(), mirror.snapshot()) else {
-            return;
+        let Some(standing) = mirror.live() else { return };
+        let manners = &setup.class(mirror.class).manners;
+        let follow = |at| standing.history.follow(at).map(|news| news.cloned().collect::<Vec<Arc<Publication>>>());
+        let replay = match begins {
+            Begins::Since(at) if dialect.knows_positions() => follow(at),
+            Begins::Continued(at) => follow(at),
+            Begins::Since(_) | Begins::Now => None,
         };
-        let listeners = standing.listeners;
-        let encoder = &mut self.encoder;
-        let news: Option<Vec<Arc<Publication>>> =
-            since.and_then(|since| standing.history.follow(since)).map(|news| news.cloned().collect());
-        let mut first: Vec<Vec<u8>> = Vec::new();
-        match (since, &news) {
-            (Some(since), Some(_)) => {
-                first.extend(encoder.resumed(transport, &dialect, &snapshot, since).map(<[u8]>::to_vec));
+        // Who cannot be shown the present state gets what was kept for it.
+        let kept = match (&replay, joining) {
+            (Some(_), _) => Vec::new(),
+            (None, _) if dialect.has_snapshots() => Vec::new(),
+            (None, Joining::Joined { heard }) if manners.keep_for_absent => {
+                standing.history.recent().filter(|kept| kept.last > heard).cloned().collect()
             }
-            _ => {
-                let view = mirror.view(View::Framed(encoding), |snapshot| {
-                    encoder.snapshot(transport, &dialect, snapshot).map(<[u8]>::to_vec)
-                });
-                if let Some(view) = view {
-                    self.push_shared(key, view);
-                }
+            (None, _) => {
+                let recent = standing.history.recent();
+                let skipped = recent.len().saturating_sub(manners.recent);
+                recent.skip(skipped).cloned().collect()
+            }
+        };
+        let encoder = &mut self.encoder;
+        let mut first: Vec<Vec<u8>> = Vec::new();
+        if replay.is_none() {
+            let view = mirror.view(View::Framed(encoding), |snapshot| {
+                encoder.snapshot(transport, dialect, snapshot).map(<[u8]>::to_vec)
+            });
+            if let Some(view) = view {
+                self.push_shared(key, view);
             }
         }
+        let Some(mirror) = self.mirrors.get(mirror_key) else { return };
+        let (Some(standing), Some(snapshot)) = (mirror.live(), mirror.snapshot()) else { return };
         let encoder = &mut self.encoder;
-        first.extend(encoder.listeners(transport, &dialect, listeners).map(<[u8]>::to_vec));
-        let Some(mirror) = self.mirrors.get(mirror_key) else {
-            return;
-        };
-        let Some(standing) = mirror.live() else { return };
-        // Who cannot be told that it is a replay gets none.
-        let replays = dialect == crate::route::Dialect::Tallycast;
-        for publication in news.iter().flatten().filter(|_| replays) {
+        if let (Some(_), Begins::Since(at)) = (&replay, begins) {
+            first.push(encoder.resumed(transport, dialect, &snapshot, at).to_vec());
+        }
+        if !matches!((&replay, begins), (Some(_), Begins::Continued(_))) {
+            first.push(encoder.listeners(transport, dialect, standing.listeners).to_vec());
+            if manners.notices {
+                first.push(encoder.members(transport, dialect, standing.users.iter()).to_vec());
+            }
+            let myself = Origin { core: self.core, asker: Asker::Connection(key) };
+            for editing in standing.editing.iter().filter(|editing| editing.who != myself) {
+                first.push(encoder.editing(transport, dialect, editing).to_vec());
+            }
+        }
+        for publication in replay.iter().flatten().chain(&kept) {
             encoder
-                .publication(transport, &dialect, &standing.state, publication, |message| first.push(message.to_vec()));
+                .publication(transport, dialect, &standing.state, publication, |message| first.push(message.to_vec()));
         }
         for message in first {
             self.push(key, &message, None);

@@ -3,25 +3,20 @@
 use std::time::Duration;
 
 use super::connection::{Answering, PageSession, Pending, Protocol, Read, Reply, SessionPoll};
-use super::responses::{HTML, Header, JSON, TEXT, refusal_body, refusal_json, status};
+use super::responses::{HTML, Header, JSON, TEXT, refusal_json, status};
 use super::sessions::{COOKIE, SessionName};
+use super::streams::{begins, since};
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::base::segment::Slice;
 use crate::conn::http::{Http, Request};
-use crate::conn::sse::EventStream;
-use crate::engine::{Asker, Position, Refusal};
-use crate::kind::{By, Deed, Kind, Message, Sender};
-use crate::mirror::encoding::{Encoding, Transport};
-use crate::route::dialect::{Content, read_post};
-use crate::route::page::Language;
+use crate::engine::Refusal;
+use crate::route::dialect::{Content, Posted};
+use crate::route::page::{self, Language, PageId, Place};
 use crate::route::table::Found;
-use crate::route::{Aim, DialectId, Serve, Target};
-use crate::wire::http::{self, BodyFraming};
+use crate::route::{DialectId, Serve, Target};
+use crate::wire::http;
 use crate::wire::ws::handshake;
-
-/// How long an EventSource waits before it comes back.
-const RETRY_MILLIS: u32 = 1000;
 
 /// What became of a request.
 pub(super) enum Taken {
@@ -133,7 +128,8 @@ impl Shard {
         used: usize,
     ) -> (Protocol, usize, Flow) {
         // A stream ends with its peer; this one's went while an earlier request was in hand.
-        if self.conns.get(key).is_some_and(|conn| conn.peer_finished) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.peer_finished) {
+            conn.pending = pending.map(Box::new);
             self.end(key);
             return (Protocol::Http(http), used + bytes.len(), Flow::Stop);
         }
@@ -217,21 +213,27 @@ impl Shard {
         }
         match (serve, target) {
             (Serve::Channels, Some(target)) if switches => {
-                self.open_websocket(request, out, &how, target, DialectId::TALLYCAST)
+                self.open_websocket(key, request, out, &how, target, DialectId::TALLYCAST)
             }
-            (Serve::WebSocket { aim: Aim::One(target), dialect }, _) => {
-                self.open_websocket(request, out, &how, target.clone(), *dialect)
+            (Serve::WebSocket { dialect, .. }, Some(target)) => {
+                self.open_websocket(key, request, out, &how, target, *dialect)
             }
-            (Serve::WebSocket { aim: Aim::Rest { .. }, .. } | Serve::Json { .. } | Serve::EngineIo(_), _) => {
+            (Serve::WebSocket { .. } | Serve::EngineIo(_), _) => {
                 self.refuse(out, &how, 404, "not_found", "a channel", &[])
             }
+            (Serve::Json { target, dialect, accepted }, _) => {
+                let reply = Reply::Text { accepted: accepted.as_str().into() };
+                let kind = setup.class(target.class).kind;
+                let posted = setup.dialect(*dialect).read_json(kind, request.body);
+                self.publish(key, out, how, target, reply, posted)
+            }
             (Serve::Channels, Some(target)) if head.method == "POST" => self.post(key, request, out, how, &target),
-            (Serve::Channels, Some(target)) => self.get_channel(request, out, how, &target),
+            (Serve::Channels, Some(target)) => self.get_channel(key, request, out, how, &target),
             (Serve::Channels, None) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
             (Serve::Form { target, field, accepted }, _) => {
                 let reply = Reply::Text { accepted: accepted.as_str().into() };
                 let content = match http::field(request.body, field) {
-                    Ok(Some(value)) => Ok(Content::Text(value)),
+                    Ok(Some(value)) => Ok(Posted { content: Content::Text(value), from: None }),
                     Ok(None) => Err(Refusal::Malformed { expected: "a form with the field that this page sends" }),
                     Err(error) => Err(Refusal::Malformed { expected: error.expected() }),
                 };
@@ -249,6 +251,14 @@ impl Shard {
                     Ok(pending) => Taken::Pending(pending),
                     Err(refusal) => self.refuse_now(out, &how, &refusal),
                 }
+            }
+            (Serve::Page { target, page, .. }, _) if *page != PageId::Vote => {
+                let language = Language::from_tag(http::language(head.header("accept-language"), &Language::OFFERED));
+                let channel = target.as_ref().map(|target| &*target.channel);
+                let place = Place { channel, links: &setup.links(listener) };
+                let html = page::render_fixed(*page, language, &place);
+                let headers = [("Content-Type", HTML), ("Cache-Control", "no-cache"), ("Vary", "Accept-Language")];
+                self.write_now(out, &how, 200, &headers, html.as_bytes())
             }
             (Serve::Page { target: None, .. }, _) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
             (Serve::Page { target: Some(target), page, session }, _) => {
@@ -279,64 +289,18 @@ impl Shard {
         self.write_now(out, how, 204, &headers, b"")
     }
 
-    fn open_websocket(
+    fn get_channel(
         &mut self,
+        key: ConnKey,
         request: &Request<'_>,
         out: &mut Vec<u8>,
-        how: &Answering,
-        target: Target,
-        dialect: DialectId,
+        how: Answering,
+        target: &Target,
     ) -> Taken {
         let head = &request.head;
-        let has_body = head.body != BodyFraming::None;
-        let accepted = match handshake::check(head.method, head.minor_version, has_body, head.headers()) {
-            Ok(accepted) => accepted,
-            Err(refused) => {
-                let version: &[Header<'_>] = if refused.status == 426 {
-                    &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
-                } else {
-                    &[]
-                };
-                return self.refuse(out, how, refused.status, "bad_handshake", refused.reason, version);
-            }
-        };
-        let since = match since(head.query, None) {
-            Ok(since) => since,
-            Err(expected) => return self.refuse(out, how, 400, "malformed", expected, &[]),
-        };
-        let encoding = Encoding { dialect, transport: Transport::WebSocket };
-        let mut head = Vec::new();
-        handshake::write_response(&mut head, &accepted.accept, &[]);
-        match self.join(how, &target, encoding, since, &head) {
-            Ok(pending) => {
-                if pending.is_none() {
-                    out.extend_from_slice(&head);
-                }
-                let ws = self.new_websocket(target, dialect);
-                Taken::Switched { protocol: Protocol::WebSocket(Box::new(ws)), pending }
-            }
-            Err(refusal) => self.refuse_now(out, how, &refusal),
+        if http::field(head.query.unwrap_or_default().as_bytes(), "members").is_ok_and(|field| field.is_some()) {
+            return self.read_mirror(out, how, target, Read::Members);
         }
-    }
-
-    /// A stream begins. A kind that never reaches the engine has nothing to listen to.
-    fn join(
-        &mut self,
-        how: &Answering,
-        target: &Target,
-        encoding: Encoding,
-        since: Option<Position>,
-        head: &[u8],
-    ) -> Result<Option<Pending>, Refusal> {
-        if self.setup.class(target.class).spec.is_none() {
-            return Ok(None);
-        }
-        let mirror = self.mirror_of(target)?;
-        Ok(Some(Pending::Read { mirror, how: how.clone(), read: Read::Join { encoding, since, head: head.into() } }))
-    }
-
-    fn get_channel(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: Answering, target: &Target) -> Taken {
-        let head = &request.head;
         let stream = http::prefers(head.header("accept"), "text/event-stream");
         let last_event_id = head.header_str("last-event-id").filter(|_| stream);
         let since = match since(head.query, last_event_id) {
@@ -344,7 +308,11 @@ impl Shard {
             Err(expected) => return self.refuse(out, &how, 400, "malformed", expected, &[]),
         };
         if stream {
-            return self.open_event_stream(out, &how, target, since);
+            let user = match self.listener_name(target, head.query) {
+                Ok(user) => user,
+                Err(refusal) => return self.refuse_now(out, &how, &refusal),
+            };
+            return self.open_event_stream(key, out, &how, target, begins(since), user.as_ref());
         }
         match wait(head.query, self.limits().poll_wait_max) {
             Err(expected) => self.refuse(out, &how, 400, "malformed", expected, &[]),
@@ -359,33 +327,6 @@ impl Shard {
         }
     }
 
-    fn open_event_stream(
-        &mut self,
-        out: &mut Vec<u8>,
-        how: &Answering,
-        target: &Target,
-        since: Option<Position>,
-    ) -> Taken {
-        let mut headers =
-            vec![("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")];
-        if let Some(origin) = &how.origin {
-            headers.extend([("Access-Control-Allow-Origin", &**origin), ("Vary", "Origin")]);
-        }
-        self.renew_date();
-        let mut head = Vec::new();
-        http::write_stream_head(&mut head, 200, &headers, &self.date.1);
-        if how.head_only {
-            out.extend_from_slice(&head);
-            return Taken::Written { keep_alive: false };
-        }
-        crate::wire::sse::write_retry(&mut head, RETRY_MILLIS);
-        let encoding = Encoding { dialect: DialectId::TALLYCAST, transport: Transport::EventStream };
-        match self.join(how, target, encoding, since, &head) {
-            Ok(pending) => Taken::Switched { protocol: Protocol::EventStream(EventStream), pending },
-            Err(refusal) => self.refuse_now(out, how, &refusal),
-        }
-    }
-
     fn read_mirror(&mut self, out: &mut Vec<u8>, how: Answering, target: &Target, read: Read) -> Taken {
         match self.mirror_of(target) {
             Ok(mirror) => Taken::Pending(Pending::Read { mirror, how, read }),
@@ -393,57 +334,7 @@ impl Shard {
         }
     }
 
-    fn post(
-        &mut self,
-        key: ConnKey,
-        request: &Request<'_>,
-        out: &mut Vec<u8>,
-        how: Answering,
-        target: &Target,
-    ) -> Taken {
-        let kind = self.setup.class(target.class).kind;
-        if kind == Kind::Echo {
-            return self.echo(request, out, &how);
-        }
-        let content_type = request.head.header_str("content-type").unwrap_or_default();
-        let media = content_type.split(';').next().unwrap_or_default().trim();
-        match read_post(kind, media, request.body) {
-            Some(content) => self.publish(key, out, how, target, Reply::Json, content),
-            None => {
-                let expected = "application/x-www-form-urlencoded, application/json or text/plain";
-                self.refuse(out, &how, 415, "unsupported_media_type", expected, &[])
-            }
-        }
-    }
-
-    fn publish(
-        &mut self,
-        key: ConnKey,
-        out: &mut Vec<u8>,
-        how: Answering,
-        target: &Target,
-        reply: Reply,
-        content: Result<Content<'_>, Refusal>,
-    ) -> Taken {
-        let deed = content.and_then(|content| {
-            let message: Message<'_> = content.message();
-            self.receive(target, Sender { by: By::Publisher, user: None }, message)
-        });
-        match deed {
-            Ok(Deed::Op(act)) => {
-                let number = self.next_number();
-                self.ask(target, Asker::Connection(key), number, act);
-                Taken::Pending(Pending::Op { number, how, reply })
-            }
-            Ok(Deed::Reply | Deed::OpOf(..)) => self.write_now(out, &how, 204, &[], b""),
-            Err(refusal) => {
-                let (content_type, body) = refusal_body(&reply, &refusal);
-                self.write_now(out, &how, status(&refusal), &[("Content-Type", content_type)], &body)
-            }
-        }
-    }
-
-    fn echo(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: &Answering) -> Taken {
+    pub(super) fn echo(&mut self, request: &Request<'_>, out: &mut Vec<u8>, how: &Answering) -> Taken {
         let content_type = request.head.header_str("content-type").unwrap_or("application/octet-stream");
         // What a page sends here must not become a page.
         let headers = [
@@ -454,7 +345,7 @@ impl Shard {
         self.write_now(out, how, 200, &headers, request.body)
     }
 
-    fn write_now(
+    pub(super) fn write_now(
         &mut self,
         out: &mut Vec<u8>,
         how: &Answering,
@@ -465,11 +356,11 @@ impl Shard {
         Taken::Written { keep_alive: self.write_response(out, how, status, headers, body) }
     }
 
-    fn refuse_now(&mut self, out: &mut Vec<u8>, how: &Answering, refusal: &Refusal) -> Taken {
+    pub(super) fn refuse_now(&mut self, out: &mut Vec<u8>, how: &Answering, refusal: &Refusal) -> Taken {
         self.refuse(out, how, status(refusal), refusal.code(), refusal.expected(), &[])
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         out: &mut Vec<u8>,
         how: &Answering,
@@ -503,17 +394,7 @@ fn session_dialect(setup: &crate::route::Setup, page: &Target) -> Option<Dialect
     })
 }
 
-const POSITION: &str = "since: a position as this channel gave it, EPOCH-REVISION";
 const WAIT: &str = "wait: seconds, as in wait=20 or wait=2.5";
-
-/// The position to resume from: `Last-Event-ID` before `since`.
-fn since(query: Option<&str>, last_event_id: Option<&str>) -> Result<Option<Position>, &'static str> {
-    if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
-        return id.parse().map(Some).map_err(|_| POSITION);
-    }
-    let field = http::field(query.unwrap_or_default().as_bytes(), "since").map_err(|error| error.expected())?;
-    field.filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|_| POSITION)).transpose()
-}
 
 fn wait(query: Option<&str>, max: Duration) -> Result<Option<Duration>, &'static str> {
     let field = http::field(query.unwrap_or_default().as_bytes(), "wait").map_err(|error| error.expected())?;
@@ -529,17 +410,9 @@ fn wait(query: Option<&str>, max: Duration) -> Result<Option<Duration>, &'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Epoch;
 
     #[test]
-    fn positions_and_waits_of_a_query() {
-        let at = Position { epoch: Epoch(0xe), revision: 3 };
-        assert_eq!(since(None, None), Ok(None));
-        assert_eq!(since(Some("since=e-3"), None), Ok(Some(at)));
-        assert_eq!(since(Some("since=e-9"), Some("e-3")), Ok(Some(at)));
-        assert_eq!(since(Some("since="), Some("")), Ok(None));
-        assert_eq!(since(Some("since=x"), None), Err(POSITION));
-        assert!(since(Some("since=e-3&since=e-4"), None).is_err());
+    fn waits_of_a_query() {
         let max = Duration::from_secs(60);
         assert_eq!(wait(None, max), Ok(None));
         assert_eq!(wait(Some("wait=2.5&since=e-3"), max), Ok(Some(Duration::from_millis(2500))));

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::Shard;
-use super::connection::{Answering, Pending, Protocol, Read, Reply};
+use super::connection::{Answering, Joining, Pending, Protocol, Read, Reply};
 use crate::base::keys::ConnKey;
 use crate::base::limits::SCRATCH_BYTES_MAX;
 use crate::base::segment::Slice;
@@ -30,6 +30,13 @@ pub(super) fn status(refusal: &Refusal) -> u16 {
         Refusal::Failed => 500,
         Refusal::Full { .. } | Refusal::Busy | Refusal::Unknown => 503,
     }
+}
+
+/// A refusal as our own JSON, with all that it says.
+fn refusal_text(refusal: &Refusal) -> Vec<u8> {
+    let mut json = Vec::new();
+    own::refusal(&mut json, None, refusal);
+    json
 }
 
 /// A refusal as our own JSON.
@@ -112,6 +119,16 @@ impl Shard {
     /// Answers a POST whose op the engine has decided, or a WebSocket client that asked.
     pub(super) fn op_answered(&mut self, key: ConnKey, number: u32, result: Result<Answer, Refusal>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Some(Pending::Read { read: Read::Join { joining, .. }, .. }) = conn.pending.as_deref_mut()
+            && *joining == Joining::Asked(number)
+        {
+            match result {
+                Ok(Answer::Joined { heard, .. }) => *joining = Joining::Joined { heard },
+                Ok(Answer::Accepted(_) | Answer::Attached(_)) => {}
+                Err(refusal) => _ = self.refuse_stream(key, &refusal),
+            }
+            return;
+        }
         match (&mut conn.protocol, conn.pending.as_deref()) {
             (Protocol::WebSocket(_), _) => self.answer_websocket(key, number, &result),
             (Protocol::Http(_), Some(Pending::Op { number: waited, .. })) if *waited == number => {
@@ -197,7 +214,7 @@ impl Shard {
 /// A refusal in the form of a reply.
 pub(super) fn refusal_body(reply: &Reply, refusal: &Refusal) -> (&'static str, Vec<u8>) {
     match reply {
-        Reply::Json => (JSON, refusal_json(refusal.code(), refusal.expected())),
+        Reply::Json => (JSON, refusal_text(refusal)),
         Reply::Text { .. } => (TEXT, format!("{}: expected {}", refusal.code(), refusal.expected()).into_bytes()),
     }
 }

@@ -7,16 +7,16 @@ use super::outgoing::Behind;
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::conn::ws::{Event, WebSocket};
-use crate::engine::{Answer, Asker, Refusal};
-use crate::kind::{By, Deed, Message, Sender};
-use crate::route::dialect::{Dialect, bare, own};
+use crate::engine::{Answer, Asker, Refusal, UserName};
+use crate::kind::{By, Deed, Sender, USER_NAME};
+use crate::route::dialect::{Dialect, Raw, bare, own};
 use crate::route::{DialectId, Target};
 use crate::wire::ws::{Opcode, head};
 
 impl Shard {
-    pub(super) fn new_websocket(&self, target: Target, dialect: DialectId) -> Ws {
+    pub(super) fn new_websocket(&self, target: Target, dialect: DialectId, user: Option<UserName>) -> Ws {
         let kind = self.setup.class(target.class).kind;
-        Ws { socket: WebSocket::new(), target, kind, dialect, asked: VecDeque::new() }
+        Ws { socket: WebSocket::new(), target, kind, dialect, user, asked: VecDeque::new() }
     }
 
     /// Reads frames until they are used up or one must wait. Returns the protocol, how much of `bytes` was used, and
@@ -36,11 +36,11 @@ impl Shard {
                 flow = Flow::Wait;
                 break;
             }
-            let Ws { socket, target, kind, dialect, asked } = &mut *ws;
+            let Ws { socket, target, kind, dialect, user, asked } = &mut *ws;
             let next = socket.next(&mut bytes[used..], &limits, &mut out);
             let (len, message) = match next {
-                Ok((len, Some(Event::Text(text)))) => (len, Message::Text(text)),
-                Ok((len, Some(Event::Binary(body)))) => (len, Message::Binary(body)),
+                Ok((len, Some(Event::Text(text)))) => (len, Raw::Text(text)),
+                Ok((len, Some(Event::Binary(body)))) => (len, Raw::Binary(body)),
                 Ok((len, Some(Event::Pong))) => {
                     used += len;
                     continue;
@@ -61,23 +61,34 @@ impl Shard {
             self.turn_messages += 1;
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
-                Ok(incoming) => (
-                    self.receive(target, Sender { by: By::Listener, user: None }, incoming.content.message()),
-                    incoming.id,
-                ),
+                Ok(incoming) => {
+                    let sender = Sender { by: By::Listener, user: user.as_ref() };
+                    (self.receive(target, sender, incoming.content.message()), incoming.id)
+                }
                 Err((refusal, id)) => (Err(refusal), id),
             };
             match deed {
                 Ok(Deed::Op(act)) => {
                     let number = self.next_number();
                     asked.push_back(Asked { number, id });
+                    self.note_editing(&target.channel, Asker::Connection(key), &act);
                     self.ask(target, Asker::Connection(key), number, act);
                 }
-                Ok(Deed::Reply | Deed::OpOf(..)) => {
+                Ok(Deed::OpOf(user, act)) => match self.channel_of(target, &user) {
+                    Some(target) => {
+                        let number = self.next_number();
+                        asked.push_back(Asked { number, id });
+                        self.ask(&target, Asker::Connection(key), number, act);
+                    }
+                    None => {
+                        let refusal = Refusal::Malformed { expected: USER_NAME };
+                        write_refusal(&mut out, self.setup.dialect(*dialect), id, &refusal);
+                    }
+                },
+                Ok(Deed::Reply) => {
                     let (opcode, body) = match message {
-                        Message::Text(text) => (Opcode::Text, text.as_bytes()),
-                        Message::Binary(body) => (Opcode::Binary, body),
-                        _ => continue,
+                        Raw::Text(text) => (Opcode::Text, text.as_bytes()),
+                        Raw::Binary(body) => (Opcode::Binary, body),
                     };
                     head::write_frame(&mut out, opcode, body);
                 }
@@ -140,7 +151,7 @@ impl Shard {
 fn write_refusal(out: &mut Vec<u8>, dialect: &Dialect, id: Option<u64>, refusal: &Refusal) {
     let mut text = Vec::new();
     match dialect {
-        Dialect::Tallycast => own::refused(&mut text, id, refusal.code(), refusal.expected()),
+        Dialect::Tallycast => own::refusal(&mut text, id, refusal),
         _ => bare::refused(&mut text, refusal),
     }
     head::write_frame(out, Opcode::Text, &text);
