@@ -1,9 +1,12 @@
 //! `tallycast check`: what a configuration will do, in aligned columns.
 
-use super::config::{Config, dialect_name, write_duration, written};
+use super::config::{Config, dialect_name, write_duration, write_size, written};
 use crate::engine::Data;
-use crate::kind::Kind;
-use crate::route::{Aim, Class, Dialect, DialectId, Listener, Origins, PathPattern, Route, Serve, Setup};
+use crate::kind::{Kind, Manners};
+use crate::route::{
+    Aim, Class, Connected, Dialect, DialectId, Does, EngineIo, Listener, Namespace, Origins, PathPattern, Route, Serve,
+    Setup, Speaks,
+};
 use crate::wire::http::Hosts;
 
 /// The lines.
@@ -15,14 +18,15 @@ pub(super) fn describe(config: &Config, name: &str) -> Vec<String> {
         cores => format!("{cores} event loops"),
     };
     let mut lines = vec![format!("{name} is valid: {loops}, driver epoll")];
-    let tables: [(&str, Vec<Row>); 3] = [
-        ("listeners", setup.listeners.iter().map(|of| listener(setup, of)).collect()),
-        ("channels", setup.classes.iter().map(channel).collect()),
-        ("routes", setup.routes.iter().map(|of| route(setup, of)).collect()),
+    // Entries, and their rows: a route may have more than one.
+    let tables: [(&str, usize, Vec<Row>); 3] = [
+        ("listeners", setup.listeners.len(), setup.listeners.iter().map(|of| listener(setup, of)).collect()),
+        ("channels", setup.classes.len(), setup.classes.iter().map(channel).collect()),
+        ("routes", setup.routes.len(), setup.routes.iter().flat_map(|of| route(setup, of)).collect()),
     ];
-    for (title, rows) in tables {
+    for (title, entries, rows) in tables {
         lines.push(String::new());
-        lines.push(format!("{title} ({})", rows.len()));
+        lines.push(format!("{title} ({entries})"));
         lines.extend(align(&rows));
     }
     lines
@@ -59,67 +63,139 @@ fn channel(class: &Class) -> Row {
             let data = match &spec.data {
                 Data::Log => "messages".to_owned(),
                 Data::Tally { options } => format!("{} options", options.len()),
-                Data::Table(table) => format!("{} columns", table.columns.len()),
+                Data::Table(table) => format!("{} columns, {} rows", table.columns.len(), table.rows.len()),
                 #[cfg(feature = "faults")]
                 Data::Fault => "panics when told to".to_owned(),
             };
             (data, format!("history {}", spec.history_publications_max))
         }
     };
-    let heartbeat = class
-        .heartbeat
-        .as_ref()
-        .map_or(String::new(), |heartbeat| format!("every {} {:?}", write_duration(heartbeat.every), heartbeat.text));
-    [written(&class.pattern), kind(class.kind), data, history, heartbeat]
+    [written(&class.pattern), class.kind.name().to_owned(), data, history, manners(class)]
 }
 
-fn kind(kind: Kind) -> String {
-    kind.name().to_owned()
+/// What is particular to those who talk and listen there.
+fn manners(class: &Class) -> String {
+    let Manners { echo_sender, keep_for_absent, notices, recent } = &class.manners;
+    let mut words = Vec::new();
+    if *echo_sender {
+        words.push("senders get their own".to_owned());
+    }
+    if *recent > 0 {
+        words.push(format!("the last {recent} for late joiners"));
+    }
+    if class.kind == Kind::Direct {
+        words.push(if *keep_for_absent { "kept for who is absent" } else { "refused for who is absent" }.to_owned());
+    }
+    if *notices {
+        words.push("tells who comes and goes".to_owned());
+    }
+    if let Some(heartbeat) = &class.heartbeat {
+        words.push(format!("every {} {:?}", write_duration(heartbeat.every), heartbeat.text));
+    }
+    words.join(", ")
 }
 
-fn route(setup: &Setup, route: &Route) -> Row {
-    let path = match &route.path {
-        PathPattern::Exact(path) => path.clone(),
-        PathPattern::Prefix(prefix) => format!("{prefix}*"),
+/// The route, and a line for each of its namespaces.
+fn route(setup: &Setup, route: &Route) -> Vec<Row> {
+    let path = match (&route.path, &route.serve) {
+        (PathPattern::Exact(path), _) => path.clone(),
+        // Written without a `*`, though all that is behind it belongs to it.
+        (PathPattern::Prefix(prefix), Serve::EngineIo(_)) => prefix.clone(),
+        (PathPattern::Prefix(prefix), _) => format!("{prefix}*"),
     };
     let (requests, channel, how) = match &route.serve {
-        Serve::Channels => ("all", "", "every channel, by every transport".to_owned()),
+        Serve::Channels => ("all", String::new(), "every channel, by every transport".to_owned()),
         Serve::WebSocket { aim, dialect } => ("WebSocket", written_aim(aim), written_dialect(setup, *dialect)),
         Serve::LongPoll { target, dialect, wait } => (
             "GET",
-            &*target.channel,
+            target.channel.to_string(),
             format!("long-poll, {}, waits {}", written_dialect(setup, *dialect), write_duration(*wait)),
         ),
         Serve::Form { target, field, accepted } => {
-            ("POST", &*target.channel, format!("form, field {field:?}, answers {accepted:?}"))
+            ("POST", target.channel.to_string(), format!("form, field {field:?}, answers {accepted:?}"))
         }
-        Serve::Json { target, dialect, accepted } => {
-            ("POST", &*target.channel, format!("JSON, {}, answers {accepted:?}", written_dialect(setup, *dialect)))
-        }
-        Serve::EngineIo(_) => ("GET, POST", "", "Engine.IO".to_owned()),
+        Serve::Json { target, dialect, accepted } => (
+            "POST",
+            target.channel.to_string(),
+            format!("JSON, {}, answers {accepted:?}", written_dialect(setup, *dialect)),
+        ),
+        Serve::EngineIo(endpoint) => ("GET, POST, WebSocket", String::new(), written_endpoint(endpoint)),
         Serve::Page { target, page, session } => {
             let session = if *session { ", sets a session cookie" } else { "" };
-            let channel = target.as_ref().map_or("", |target| &*target.channel);
+            let channel = target.as_ref().map_or(String::new(), |target| match setup.class(target.class).kind {
+                Kind::Direct => format!("{}*", target.channel),
+                _ => target.channel.to_string(),
+            });
             ("GET", channel, format!("page {:?}{session}", page.name()))
         }
-        Serve::Text { text } => ("GET", "", format!("text {text:?}")),
-        Serve::EchoBody => ("all", "", "answers with the request's body".to_owned()),
+        Serve::Text { text } => ("GET", String::new(), format!("text {text:?}")),
+        Serve::EchoBody => ("all", String::new(), "answers with the request's body".to_owned()),
     };
     let listener = &setup.listeners[usize::from(route.listener.0)].name;
-    [listener.clone(), path, requests.to_owned(), channel.to_owned(), how]
+    let mut rows = vec![[listener.clone(), path, requests.to_owned(), channel, how]];
+    if let Serve::EngineIo(endpoint) = &route.serve
+        && let Speaks::SocketIo { namespaces, .. } = &endpoint.speaks
+    {
+        rows.extend(namespaces.iter().map(|of| namespace(setup, of)));
+    }
+    rows
+}
+
+fn written_endpoint(endpoint: &EngineIo) -> String {
+    let EngineIo { ping_interval, ping_timeout, payload_bytes_max, speaks } = endpoint;
+    let (name, connect) = match speaks {
+        Speaks::Echo => ("Engine.IO, echoes", String::new()),
+        Speaks::SocketIo { connect_timeout, .. } => {
+            ("Socket.IO", format!(", connect within {}", write_duration(*connect_timeout)))
+        }
+    };
+    format!(
+        "{name}, pings every {}, waits {}{connect}, payloads up to {}",
+        write_duration(*ping_interval),
+        write_duration(*ping_timeout),
+        write_size(*payload_bytes_max)
+    )
+}
+
+fn namespace(setup: &Setup, namespace: &Namespace) -> Row {
+    let mut words = Vec::new();
+    if namespace.target.is_some() {
+        let event = match setup.dialect(namespace.dialect) {
+            Dialect::Event { event, .. } => event,
+            _ => "",
+        };
+        words.push(format!("{} as event {event:?}", written_dialect(setup, namespace.dialect)));
+    }
+    if let Some(Connected { event, data }) = &namespace.connected {
+        words.push(format!("greets with {event:?} {}", data.as_deref().unwrap_or("and the connect's payload")));
+    }
+    words.extend(namespace.events.iter().map(|rule| match &rule.does {
+        Does::Send => format!("{:?} sends", rule.event),
+        Does::Nothing => format!("{:?} does nothing", rule.event),
+        Does::Back(event) => format!("{:?} comes back as {event:?}", rule.event),
+        Does::Acknowledge => format!("{:?} is acknowledged", rule.event),
+    }));
+    let channel = namespace.target.as_ref().map_or(String::new(), |target| target.channel.to_string());
+    [String::new(), format!("  {}", namespace.name), "namespace".to_owned(), channel, words.join(", ")]
 }
 
 fn written_dialect(setup: &Setup, id: DialectId) -> String {
-    match setup.dialect(id) {
-        Dialect::Steps { key } => format!("steps, key {key:?}"),
-        dialect => dialect_name(dialect).to_owned(),
+    let dialect = match setup.dialect(id) {
+        Dialect::Event { of, .. } => of,
+        dialect => dialect,
+    };
+    let name = dialect_name(dialect);
+    match dialect {
+        Dialect::Steps { key } => format!("{name}, key {key:?}"),
+        Dialect::Addressed { to } => format!("{name}, to {to:?}"),
+        Dialect::Tallycast | Dialect::Plain | Dialect::Cells | Dialect::Event { .. } => name.to_owned(),
     }
 }
 
-fn written_aim(aim: &Aim) -> &str {
+fn written_aim(aim: &Aim) -> String {
     match aim {
-        Aim::One(target) => &target.channel,
-        Aim::Rest { prefix, .. } => prefix,
+        Aim::One(target) => target.channel.to_string(),
+        Aim::Rest { prefix, .. } => format!("{prefix}*"),
     }
 }
 

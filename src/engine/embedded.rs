@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::channel::{Channel, Class, Mailing};
 use super::contract::{
-    Act, Answer, Batch, ChannelName, ChannelSpec, ClassId, EngineMail, Epoch, Op, Outcome, Publication, Refusal, Ticket,
+    Act, Answer, Batch, ChannelName, ChannelSpec, ClassId, EngineMail, Epoch, Op, Origin, Outcome, Presence,
+    Publication, Refusal, Ticket,
 };
 use super::hold::Hold;
 use super::members::Announce;
@@ -44,6 +45,8 @@ type ChannelKey = Key<OfChannel>;
 enum Due {
     /// The number of listeners may be announced again.
     Announce(ChannelKey),
+    /// Who edits what may be announced again.
+    Editing(ChannelKey),
     /// The channel may have been idle for long enough to go.
     Idle(ChannelKey),
 }
@@ -113,7 +116,7 @@ impl Embedded {
         self.hold.release(number, out);
     }
 
-    /// Does what time alone brings: announces listeners, lets idle channels go. Returns the next deadline.
+    /// Does what time alone brings: announces listeners and who edits what, lets idle channels go. Returns the next deadline.
     pub fn advance(&mut self, now: Time, out: &mut Outbox) -> Option<Time> {
         while let Some(due) = self.wheel.expire(now) {
             match due {
@@ -121,6 +124,12 @@ impl Embedded {
                     if let Some(channel) = self.channels.get_mut(key) {
                         channel.announce_timer = None;
                         self.announce(key, now, out);
+                    }
+                }
+                Due::Editing(key) => {
+                    if let Some(channel) = self.channels.get_mut(key) {
+                        channel.editing_timer = None;
+                        self.announce_editing(key, now, out);
                     }
                 }
                 Due::Idle(key) => {
@@ -175,8 +184,9 @@ impl Embedded {
         }
         let durable = channel.durable;
         let mut to = Mailing { hold: &mut self.hold, out };
+        let who = Origin { core, asker: ticket.asker };
         // What a panic leaves behind is a channel that is dropped, and mail that is plain data.
-        let result = match catch_unwind(AssertUnwindSafe(|| channel.apply(core, act, &mut to))) {
+        let result = match catch_unwind(AssertUnwindSafe(|| channel.apply(who, act, &mut to))) {
             Ok(None) => return,
             Ok(Some(result)) => result,
             Err(_) => {
@@ -202,11 +212,14 @@ impl Embedded {
         if let Some(&key) = self.names.get(&**name) {
             return Ok(Some(key));
         }
-        if matches!(act, Act::Detach | Act::Listeners { count: 0 }) {
+        if matches!(act, Act::Detach | Act::Leave { .. } | Act::Listeners { count: 0 }) {
             return Ok(None);
         }
         let class = self.classes.get(usize::from(class.0)).and_then(Option::as_ref);
         let class = class.ok_or(Refusal::WrongType)?;
+        if let Some(refusal) = class.refuse_without_channel(act) {
+            return Err(refusal);
+        }
         if class.goes() {
             if self.passing >= self.passing_max {
                 let bound = "limits.channels_max";
@@ -229,6 +242,7 @@ impl Embedded {
             channel.touched = false;
             channel.close(&mut Mailing { hold: &mut self.hold, out });
             self.announce(key, now, out);
+            self.announce_editing(key, now, out);
             self.watch_idle(key);
         }
         self.touched = touched;
@@ -262,26 +276,50 @@ impl Embedded {
         }
     }
 
-    /// Sets the timer of a channel that comes and goes, once no core is attached.
+    /// Announces who edits what to the cores that do not know it, now or when it may be.
+    fn announce_editing(&mut self, key: ChannelKey, now: Time, out: &mut Outbox) {
+        let Some(channel) = self.channels.get_mut(key).filter(|channel| channel.editing_timer.is_none()) else {
+            return;
+        };
+        let durable = channel.durable;
+        let Some((marks, members, name)) = channel.marks() else { return };
+        let mut when = marks.announce(now, members.attached());
+        if when == Announce::Now && durable && self.hold.is_full() {
+            when = Announce::At(now + LISTENERS_PACE);
+        }
+        match when {
+            Announce::Never => {}
+            Announce::At(at) => channel.editing_timer = Some(self.wheel.insert(at, Due::Editing(key))),
+            Announce::Now => {
+                let mail = self.hold.mail_of(durable, out);
+                marks.announced(now, members.attached(), |core, news| {
+                    let (channel, news) = (name.clone(), Presence::Editing(news));
+                    mail.push((core, EngineMail::Presence { channel, news }));
+                });
+            }
+        }
+    }
+
+    /// Sets the timer of a channel that comes and goes, once nobody needs it.
     fn watch_idle(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
         let Some(idle) = channel.idle else { return };
-        if channel.members.attached().next().is_none() {
+        if !channel.is_used() {
             let (wheel, at) = (&mut self.wheel, channel.used + idle);
             channel.idle_timer.get_or_insert_with(|| wheel.insert(at, Due::Idle(key)));
         }
     }
 
-    /// Lets the channel go if no core is attached and it was idle for long enough.
+    /// Lets the channel go if nobody needs it and it was idle for long enough.
     fn check_idle(&mut self, key: ChannelKey, now: Time) {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
         let Some(idle) = channel.idle else { return };
-        if channel.members.attached().next().is_some() {
-            return; // The timer is set anew when the last one detaches.
+        if channel.is_used() {
+            return; // The timer is set anew when the last one detaches or leaves.
         }
         let mut at = channel.used + idle;
         if at <= now {
@@ -312,7 +350,7 @@ impl Embedded {
         };
         self.names.remove(&*channel.name);
         self.passing -= usize::from(channel.idle.is_some());
-        for timer in [channel.announce_timer, channel.idle_timer].into_iter().flatten() {
+        for timer in [channel.announce_timer, channel.editing_timer, channel.idle_timer].into_iter().flatten() {
             self.wheel.cancel(timer);
         }
     }

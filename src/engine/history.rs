@@ -100,7 +100,7 @@ impl History {
 pub(super) fn bytes(publication: &Publication) -> usize {
     let owned = match &publication.change {
         Change::Message(entry) => entry.body.bytes().len() + entry.from.as_ref().map_or(0, |from| from.len()),
-        Change::Table(_) => 0,
+        Change::Table(change) => change.owned_bytes(),
         Change::Tally { steps, counts } => size_of_val(&**steps) + size_of_val(&**counts),
     };
     size_of::<Publication>() + 3 * size_of::<usize>() + owned

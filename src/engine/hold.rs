@@ -58,11 +58,13 @@ impl Hold {
     /// Counts the bytes of an answer of the batch in hand.
     pub(super) fn weigh(&mut self, answer: &Answer) {
         let Answer::Attached(attached) = answer else { return };
-        let counts = match &attached.state {
-            State::Log | State::Table(_) => 0,
+        let state = match &attached.state {
+            State::Log => 0,
             State::Tally { counts, .. } => size_of_val(counts.as_slice()),
+            State::Table(table) => table.memory_bytes(),
         };
-        self.hand_bytes += size_of_val(attached.recent.as_slice()) + counts;
+        let present = size_of_val(attached.users.as_slice()) + size_of_val(attached.editing.as_slice());
+        self.hand_bytes += size_of_val(attached.recent.as_slice()) + state + present;
     }
 
     /// The batch in hand is complete. Its mail waits until what is to be saved of it is saved; if that is nothing, until

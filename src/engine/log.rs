@@ -9,17 +9,28 @@ use super::history::History;
 #[derive(Debug)]
 pub struct Log {
     history: History,
+    /// Up to this revision somebody listened, or has joined since.
+    heard: u64,
 }
 
 impl Log {
     /// A log that goes on where `history` stands.
     pub fn new(history: History) -> Log {
-        Log { history }
+        Log { heard: history.at().revision, history }
     }
 
-    /// Adds a message.
-    pub fn append(&mut self, entry: Entry) -> Arc<Publication> {
-        self.history.publish(1, Change::Message(entry))
+    /// Adds a message. `is_heard`: somebody listens.
+    pub fn append(&mut self, entry: Entry, is_heard: bool) -> Arc<Publication> {
+        let publication = self.history.publish(1, Change::Message(entry));
+        if is_heard {
+            self.heard = publication.last;
+        }
+        publication
+    }
+
+    /// Somebody joins, and has all messages from now on. Up to which revision somebody had listened before.
+    pub fn hear(&mut self) -> u64 {
+        std::mem::replace(&mut self.heard, self.history.at().revision)
     }
 
     /// Where it stands.

@@ -60,8 +60,13 @@ impl Members {
         listeners.fold(0, u32::saturating_add)
     }
 
+    /// Whether anyone listens.
+    pub fn is_heard(&self) -> bool {
+        self.members.iter().any(|member| member.listeners > 0)
+    }
+
     /// The cores that are attached.
-    pub fn attached(&self) -> impl Iterator<Item = CoreId> {
+    pub fn attached(&self) -> impl Iterator<Item = CoreId> + Clone {
         self.members.iter().filter(|member| member.attached).map(|member| member.core)
     }
 

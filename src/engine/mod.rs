@@ -12,11 +12,14 @@
 
 mod channel;
 pub mod contract;
+pub mod editing;
 pub mod embedded;
 pub mod history;
 mod hold;
 pub mod log;
+pub mod map;
 pub mod members;
+pub mod presence;
 pub mod table;
 pub mod tally;
 

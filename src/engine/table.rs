@@ -3,11 +3,15 @@
 //! The same value serves an engine, which decides, and a mirror, which follows: an engine [decides](Table::decide) an act
 //! into a [`TableChange`] or refuses it, and both [apply](Table::apply) the change.
 
+mod state;
+
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::contract::{Refusal, UserName};
+pub use state::Table;
+
+use super::contract::UserName;
 
 /// A row's id: stable while the row lives, 1 to [`TABLE_ID_BYTES_MAX`](crate::base::limits::TABLE_ID_BYTES_MAX) bytes.
 pub type RowId = CompactString;
@@ -128,6 +132,24 @@ pub struct TableChange {
     pub by: Option<UserName>,
 }
 
+impl TableChange {
+    /// Bytes that it owns besides itself, about: what is shared with the table counts here too.
+    pub(super) fn owned_bytes(&self) -> usize {
+        let edit = match &self.edit {
+            Edit::Cells(cells) => {
+                let values = cells.iter().map(|cell| cell.value.0.len());
+                size_of_val(&**cells) + values.sum::<usize>()
+            }
+            Edit::Insert { cells, .. } => {
+                let values = cells.iter().map(|value| value.0.len());
+                size_of_val(&**cells) + values.sum::<usize>()
+            }
+            Edit::Move { .. } | Edit::Delete { .. } => 0,
+        };
+        edit + self.by.as_ref().map_or(0, |by| by.len())
+    }
+}
+
 /// What changed. Indexes are those of the moment: of the table before the change for rows that are there, after it for
 /// where a row comes to stand.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,56 +227,4 @@ pub struct Row {
     pub id: RowId,
     /// A cell for each column.
     pub cells: Vec<Cell>,
-}
-
-/// See the module.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Table {
-    spec: Arc<TableSpec>,
-    rows: Vec<Row>,
-}
-
-impl Table {
-    /// The table at its beginning.
-    pub fn new(spec: Arc<TableSpec>) -> Table {
-        let cell = |value: &CellValue| Cell { value: value.clone(), revision: 0, by: None };
-        let row =
-            |(id, cells): &(RowId, Vec<CellValue>)| Row { id: id.clone(), cells: cells.iter().map(cell).collect() };
-        let rows = spec.rows.iter().map(row).collect();
-        Table { spec, rows }
-    }
-
-    /// Its columns, in their order.
-    pub fn columns(&self) -> &[Column] {
-        &self.spec.columns
-    }
-
-    /// Its rows, in their order.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// Judges an act, and changes nothing.
-    ///
-    /// # Errors
-    /// The refusal; of several cells the first that is wrong.
-    pub fn decide(&self, act: &TableAct, by: Option<&UserName>) -> Result<TableChange, Refusal> {
-        let _ = (act, by);
-        Err(Refusal::WrongType)
-    }
-
-    /// Applies a change that was decided on this table, or that follows all that a mirror has applied. `revision`: of the
-    /// change.
-    pub fn apply(&mut self, change: &TableChange, revision: u64) {
-        let _ = (change, revision);
-    }
-
-    /// Whether there is such a cell.
-    ///
-    /// # Errors
-    /// What is not there.
-    pub fn find(&self, cell: &CellName) -> Result<(), Refusal> {
-        let _ = cell;
-        Ok(())
-    }
 }

@@ -31,7 +31,7 @@ impl Options {
         if list.len() > LINEAR_OPTIONS_MAX {
             by_id.extend((0..=u16::MAX).zip(&*list).map(|(index, option)| (option.id.clone(), index)));
         }
-        let expected = expected(&list);
+        let expected = expected(list.iter().map(|option| &*option.id));
         Options { list, by_id, expected }
     }
 
@@ -44,14 +44,14 @@ impl Options {
     }
 }
 
-/// The ids, separated by a comma and a space, cut between two characters.
-fn expected(list: &[TallyOption]) -> String {
+/// The ids as a refusal lists them: separated by a comma and a space, cut between two characters.
+pub(super) fn expected<'a>(ids: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
-    for option in list {
+    for id in ids {
         if !text.is_empty() {
             text.push_str(", ");
         }
-        text.push_str(&option.id);
+        text.push_str(id);
         if text.len() > EXPECTED_BYTES_MAX {
             break;
         }

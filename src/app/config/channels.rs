@@ -1,33 +1,56 @@
 //! `[[channel]]`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use compact_str::CompactString;
-use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::section::Section;
-use super::value::{self, quote};
+use super::value::{self, quote, quote_all};
+use super::{options, tables};
 use crate::base::limits::{
-    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTION_BYTES_MAX, OPTIONS_MAX,
+    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTIONS_MAX, TABLE_COLUMNS_MAX,
+    USER_NAME_BYTES_MAX,
 };
 use crate::engine::{ChannelSpec, Data, TallyOption};
 use crate::kind::{Kind, Manners};
 use crate::route::{Class, Heartbeat, Pattern};
 
-pub(super) const KEYS: [&str; 6] = ["name", "pattern", "kind", "options", "history", "heartbeat"];
+pub(super) const KEYS: [&str; 12] = [
+    "name",
+    "pattern",
+    "kind",
+    "options",
+    "columns",
+    "rows",
+    "history",
+    "recent",
+    "echo_sender",
+    "absent",
+    "notices",
+    "heartbeat",
+];
+/// Keys that every channel may have.
+const COMMON: [&str; 3] = ["name", "pattern", "kind"];
 const NAME_ALLOWED: &str = "1 to 128 bytes of text without control characters and without `*`, such as \"poll/lunch\"";
 const PATTERN_ALLOWED: &str = "1 to 128 bytes of text with one `*`, at its end, such as \"poll/*\"";
-const OPTIONS_ALLOWED: &str = "a list of 1 to 1000 options such as [{ id = \"1\", label = \"Rice\" }]";
-const OPTION_ALLOWED: &str = "{ id = \"1\", label = \"Rice\" }";
-const ID_ALLOWED: &str =
-    "1 to 64 bytes of text without white space at its ends and without control characters, such as \"1\"";
-const LABEL_ALLOWED: &str = "a text, or texts by language such as { en = \"Rice\", zh = \"米饭\" }";
+const OPTION_EXAMPLE: &str = "{ id = \"1\", label = \"Rice\" }";
 const HEARTBEAT_ALLOWED: &str = "{ text = \"still here\", every = \"2s\" }";
-const LANGUAGE_ALLOWED: &str = "a language tag such as `en` or `zh-Hant`";
-/// The language of a label that names none (RFC 5646 section 4.1: undetermined).
-const LANGUAGE_UNKNOWN: &str = "und";
+
+/// The keys of a kind.
+fn keys_of(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Vote => &["options", "history", "notices"],
+        Kind::Group => &["history", "recent", "echo_sender", "notices"],
+        Kind::Direct => &["history", "absent", "notices"],
+        Kind::Table => &["columns", "rows", "history", "notices"],
+        Kind::Feed => &["history", "notices"],
+        Kind::Echo => &["heartbeat"],
+        #[cfg(feature = "faults")]
+        Kind::Fault => &["history", "notices"],
+    }
+}
 
 /// A channel of the file.
 pub(super) struct Channel {
@@ -49,35 +72,66 @@ pub(crate) fn written(pattern: &Pattern) -> String {
 pub(super) fn read(document: &Section<'_>, limits: &Limits) -> Vec<Channel> {
     let mut lines: HashMap<String, usize> = HashMap::new();
     let mut channels = Vec::new();
+    let mut sections = Vec::new();
     for section in document.tables("channel", &KEYS, CONFIG_ENTRIES_MAX, path) {
         // What else is wrong is told even where the name is.
         let pattern = pattern(&section);
-        let (kind, spec) = spec(&section, limits, matches!(pattern, Some(Pattern::Prefix(_))));
-        let heartbeat = heartbeat(&section, kind, limits);
-        let Some(pattern) = pattern else { continue };
-        let channel = Channel {
-            class: Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat, manners: Manners::default() },
-            kind_known: kind.is_some(),
-        };
-        let written = written(&channel.class.pattern);
+        let channel = channel(&section, limits, pattern.clone());
+        let Some(written) = pattern.as_ref().map(written) else { continue };
         if let Some(other) = lines.insert(written.clone(), section.line()) {
             let key = if section.get("name").is_some() { "name" } else { "pattern" };
             let wrong = format!("{} stands also in line {other}", quote(&written));
             section.refuse(key, wrong, "each name and each pattern once");
         }
         channels.push(channel);
+        sections.push(section);
     }
+    check_users(&channels, &sections);
     channels
 }
 
 /// All kinds that a file may name.
 pub(super) const KINDS: &[Kind] = &[
     Kind::Vote,
+    Kind::Group,
+    Kind::Direct,
+    Kind::Table,
     Kind::Feed,
     Kind::Echo,
     #[cfg(feature = "faults")]
     Kind::Fault,
 ];
+
+/// Behind the pattern of a `direct` channel stand users' names, whatever they are: no other channel may be called so.
+fn check_users(channels: &[Channel], sections: &[Section<'_>]) {
+    let direct = |channel: &&Channel| channel.kind_known && channel.class.kind == Kind::Direct;
+    let prefixes: Vec<&str> = (channels.iter().filter(direct))
+        .filter_map(|channel| match &channel.class.pattern {
+            Pattern::Prefix(prefix) => Some(prefix.as_str()),
+            Pattern::Name(_) => None,
+        })
+        .collect();
+    for (channel, section) in channels.iter().zip(sections) {
+        let Some(prefix) = prefixes.iter().find(|prefix| lies_within(&channel.class.pattern, prefix)) else {
+            continue;
+        };
+        let key = if section.get("name").is_some() { "name" } else { "pattern" };
+        let wrong = format!(
+            "{} is what a user of the channel {} of kind \"direct\" could be called",
+            quote(&written(&channel.class.pattern)),
+            quote(&format!("{prefix}*"))
+        );
+        section.refuse(key, wrong, "a name that begins otherwise");
+    }
+}
+
+/// Whether the names that it stands for are among those that begin with the prefix, and it is not that pattern itself.
+pub(super) fn lies_within(pattern: &Pattern, prefix: &str) -> bool {
+    match pattern {
+        Pattern::Name(name) => name.len() > prefix.len() && name.starts_with(prefix),
+        Pattern::Prefix(longer) => longer.len() > prefix.len() && longer.starts_with(prefix),
+    }
+}
 
 /// Whether a channel may have this name.
 pub(super) fn name<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
@@ -121,135 +175,95 @@ fn prefix<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
     Ok(prefix)
 }
 
-/// The kind, and what the engine keeps for it.
-fn spec(section: &Section<'_>, limits: &Limits, by_pattern: bool) -> (Option<Kind>, Option<ChannelSpec>) {
+/// One entry. Where its pattern is wrong it means nothing.
+fn channel(section: &Section<'_>, limits: &Limits, pattern: Option<Pattern>) -> Channel {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
     if section.get("kind").is_none() {
-        section.missing("kind", &value::quote_all(names.iter().copied()));
+        section.missing("kind", &quote_all(names.iter().copied()));
     }
     let kind = section.word("kind", &names).and_then(|name| KINDS.iter().copied().find(|kind| kind.name() == name));
-    let options = options(section, kind);
-    let history = section.number("history", 1..=limits.history_publications_max);
-    let data = match kind {
-        Some(Kind::Vote) => Data::Tally { options: options.into() },
-        Some(Kind::Feed | Kind::Group | Kind::Direct | Kind::Table) => Data::Log,
-        Some(Kind::Echo) => {
-            if section.get("history").is_some() {
-                section.refuse("history", "an echo keeps no history", "no `history` for kind \"echo\"");
-            }
-            return (kind, None);
-        }
-        #[cfg(feature = "faults")]
-        Some(Kind::Fault) => Data::Fault,
-        None => return (None, None),
+    if let Some(kind) = kind {
+        check_fit(section, kind, pattern.as_ref());
+    }
+    // What does not fit the kind is told once, whatever else is wrong with it.
+    let may_have = |key: &str| kind.is_none_or(|kind| keys_of(kind).contains(&key));
+    let by_pattern = matches!(pattern, Some(Pattern::Prefix(_)));
+    let history =
+        if may_have("history") { section.number("history", 1..=limits.history_publications_max) } else { None };
+    let history = history.unwrap_or(limits.history_publications_max);
+    let options = if may_have("options") { options(section) } else { Vec::new() };
+    let table = may_have("columns").then(|| tables::read(section, limits));
+    let manners = Manners {
+        echo_sender: may_have("echo_sender") && section.boolean("echo_sender"),
+        keep_for_absent: may_have("absent") && section.word("absent", &["refuse", "keep"]) == Some("keep"),
+        notices: may_have("notices") && section.boolean("notices"),
+        recent: if may_have("recent") { recent(section, history) } else { 0 },
     };
-    let spec = ChannelSpec {
+    let heartbeat = if may_have("heartbeat") { heartbeat(section, limits) } else { None };
+    let data = match kind {
+        Some(Kind::Vote) => Some(Data::Tally { options: options.into() }),
+        Some(Kind::Table) => table.map(|table| Data::Table(Arc::new(table))),
+        Some(Kind::Feed | Kind::Group | Kind::Direct) => Some(Data::Log),
+        #[cfg(feature = "faults")]
+        Some(Kind::Fault) => Some(Data::Fault),
+        Some(Kind::Echo) | None => None,
+    };
+    let spec = data.map(|data| ChannelSpec {
         data,
-        history_publications_max: history.unwrap_or(limits.history_publications_max),
+        history_publications_max: history,
         history_bytes_max: limits.history_bytes_max,
         durable: false,
         idle: by_pattern.then_some(CHANNEL_IDLE),
         users_max: limits.users_max,
-    };
-    (kind, Some(spec))
-}
-
-fn options(section: &Section<'_>, kind: Option<Kind>) -> Vec<TallyOption> {
-    match kind {
-        Some(Kind::Vote) if section.get("options").is_none() => section.missing("options", OPTIONS_ALLOWED),
-        Some(Kind::Vote) | None => {}
-        Some(other) => {
-            if section.get("options").is_some() {
-                let wrong = format!("a channel of kind {:?} has no options", other.name());
-                section.refuse("options", wrong, "`options` for kind \"vote\"");
-            }
-            return Vec::new();
-        }
-    }
-    let Some(list) = section.read("options", OPTIONS_ALLOWED, option_list) else {
-        return Vec::new();
-    };
-    let mut indexes: HashMap<CompactString, usize> = HashMap::new();
-    let mut options = Vec::new();
-    for (index, entry) in list.into_inner().iter().enumerate() {
-        let path = section.path_of(&format!("options[{index}]"));
-        let Some(entry) = Section::of(section.source(), entry, path, &["id", "label"], OPTION_ALLOWED) else {
-            continue;
-        };
-        let Some(option) = option(&entry) else { continue };
-        if let Some(other) = indexes.insert(option.id.clone(), index) {
-            let wrong = format!("{} is also the id of options[{other}]", quote(&option.id));
-            entry.refuse("id", wrong, "an id of its own");
-        }
-        options.push(option);
-    }
-    options
-}
-
-fn option_list<'t>(value: &'t DeValue<'t>) -> Result<&'t DeArray<'t>, String> {
-    match value {
-        DeValue::Array(list) if (1..=OPTIONS_MAX).contains(&list.len()) => Ok(list),
-        DeValue::Array(list) => Err(format!("{} options are not allowed", list.len())),
-        other => Err(format!("{} where a list belongs", value::describe(other))),
-    }
-}
-
-fn option(entry: &Section<'_>) -> Option<TallyOption> {
-    let id = entry.require("id", ID_ALLOWED, |value| {
-        let text = value::text(value)?;
-        // A ballot is trimmed before it is looked up.
-        let odd = text.trim() != text || text.contains(char::is_control);
-        if text.is_empty() || text.len() > OPTION_BYTES_MAX || odd {
-            return Err(format!("{} is not an id", quote(text)));
-        }
-        Ok(CompactString::new(text))
     });
-    let labels = labels(entry);
-    let id = id?;
-    let labels = labels.unwrap_or_else(|| vec![(LANGUAGE_UNKNOWN.into(), id.to_string())]);
-    Some(TallyOption { id, labels })
+    let pattern = pattern.unwrap_or(Pattern::Prefix(String::new()));
+    let class = Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat, manners };
+    Channel { class, kind_known: kind.is_some() }
 }
 
-/// The labels in the order of the file: the first is the default. `None` if there are none.
-fn labels(entry: &Section<'_>) -> Option<Vec<(CompactString, String)>> {
-    let value = entry.get("label")?;
-    let table = match value.get_ref() {
-        DeValue::String(text) if !text.is_empty() => return Some(vec![(LANGUAGE_UNKNOWN.into(), text.to_string())]),
-        DeValue::Table(table) if !table.is_empty() => table,
-        other => {
-            let wrong = match other {
-                DeValue::String(_) | DeValue::Table(_) => "the label is empty".to_owned(),
-                other => format!("{} where a label belongs", value::describe(other)),
-            };
-            entry.refuse("label", wrong, LABEL_ALLOWED);
-            return None;
-        }
-    };
-    let keys: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
-    let section = Section::of(entry.source(), value, entry.path_of("label"), &keys, LABEL_ALLOWED)?;
-    let mut labels = Vec::new();
-    for (language, _) in section.entries() {
-        let tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        if !(2..=35).contains(&language.len()) || !language.bytes().all(tag) {
-            let wrong = format!("{} is not a language", quote(language));
-            section.refuse(language, wrong, LANGUAGE_ALLOWED);
-        }
-        let text = section.require(language, "a text that is not empty", |value| match value::text(value)? {
-            "" => Err("the label is empty".to_owned()),
-            text => Ok(text),
-        });
-        labels.push((language.into(), text.unwrap_or_default().to_owned()));
+/// The keys that a kind needs are there, and none that it does not have.
+fn check_fit(section: &Section<'_>, kind: Kind, pattern: Option<&Pattern>) {
+    let foreign = |key: &&&str| !COMMON.contains(key) && !keys_of(kind).contains(key) && section.get(key).is_some();
+    for key in KEYS.iter().filter(foreign) {
+        let wrong = format!("a channel of kind {:?} has no `{key}`", kind.name());
+        let others = KINDS.iter().filter(|kind| keys_of(**kind).contains(key)).map(|kind| kind.name());
+        section.refuse(key, wrong, format!("`{key}` for kind {}", quote_all(others)));
     }
-    Some(labels)
+    let lists = [("options", OPTIONS_MAX, OPTION_EXAMPLE), ("columns", TABLE_COLUMNS_MAX, tables::COLUMN_EXAMPLE)];
+    for (key, most, example) in lists {
+        if keys_of(kind).contains(&key) && section.get(key).is_none() {
+            section.missing(key, &options::allowed(key, most, example));
+        }
+    }
+    match pattern.filter(|_| kind == Kind::Direct) {
+        Some(Pattern::Name(name)) => {
+            let wrong = format!("{} is one channel, but kind \"direct\" is a channel for each user", quote(name));
+            section.refuse("name", wrong, "`pattern` instead, such as \"dm/*\": the user's name stands for the `*`");
+        }
+        Some(Pattern::Prefix(prefix)) if prefix.len() + USER_NAME_BYTES_MAX > CHANNEL_NAME_BYTES_MAX => {
+            let wrong = format!("{} leaves too little for a user's name", quote(prefix));
+            let most = CHANNEL_NAME_BYTES_MAX - USER_NAME_BYTES_MAX;
+            section.refuse("pattern", wrong, format!("at most {most} bytes before the `*` for kind \"direct\""));
+        }
+        Some(Pattern::Prefix(_)) | None => {}
+    }
 }
 
-fn heartbeat(section: &Section<'_>, kind: Option<Kind>, limits: &Limits) -> Option<Heartbeat> {
-    let value: &Spanned<DeValue<'_>> = section.get("heartbeat")?;
-    if let Some(other) = kind.filter(|kind| *kind != Kind::Echo) {
-        let wrong = format!("a channel of kind {:?} has no heartbeat text", other.name());
-        section.refuse("heartbeat", wrong, "`heartbeat` for kind \"echo\"");
-        return None;
-    }
+fn options(section: &Section<'_>) -> Vec<TallyOption> {
+    let options = options::read(section, "options", OPTIONS_MAX, OPTION_EXAMPLE).unwrap_or_default();
+    options.into_iter().map(|of| TallyOption { id: of.id, labels: of.labels }).collect()
+}
+
+/// How many messages late joiners get: of those that are kept.
+fn recent(section: &Section<'_>, history: usize) -> usize {
+    let range = 0..=history;
+    let allowed = format!("{}, which is this channel's `history`", value::allowed_number(&range));
+    let recent = section.read("recent", &allowed, |value| value::number(value, &range));
+    recent.map_or(0, toml::Spanned::into_inner)
+}
+
+fn heartbeat(section: &Section<'_>, limits: &Limits) -> Option<Heartbeat> {
+    let value = section.get("heartbeat")?;
     let path = section.path_of("heartbeat");
     let heartbeat = Section::of(section.source(), value, path, &["text", "every"], HEARTBEAT_ALLOWED)?;
     let allowed = format!("a text of 1 to {} bytes", limits.message_bytes_max);

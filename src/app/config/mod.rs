@@ -1,11 +1,17 @@
 //! The configuration: TOML in, [`Setup`] out, and a line of explanation for everything that is wrong.
 
 mod channels;
+mod dialects;
+mod engine_io;
 mod error;
+mod json;
 mod limits;
 mod listeners;
+mod options;
+mod pages;
 mod routes;
 mod section;
+mod tables;
 mod value;
 
 use std::fs::File;
@@ -15,11 +21,10 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(crate) use self::channels::written;
+pub(crate) use self::dialects::dialect_name;
 pub use self::error::{ConfigError, ConfigErrors};
-pub(crate) use self::routes::dialect_name;
 use self::section::{Section, Source};
-pub(crate) use self::value::write_duration;
-use self::value::write_size;
+pub(crate) use self::value::{write_duration, write_size};
 use crate::base::limits::{CONFIG_BYTES_MAX, CORES_MAX};
 use crate::route::{Dialect, Setup};
 

@@ -5,20 +5,40 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::channels;
 use super::section::{Section, unknown};
 use super::value::{self, quote, quote_all};
+use super::{channels, dialects, engine_io, pages};
 use crate::base::keys::ListenerId;
-use crate::base::limits::{CONFIG_ENTRIES_MAX, DIALECTS_MAX, WORD_BYTES_MAX};
+use crate::base::limits::{CONFIG_ENTRIES_MAX, WORD_BYTES_MAX};
+use crate::engine::ClassId;
 use crate::kind::Kind;
-use crate::route::{Aim, Dialect, DialectId, PageId, PathPattern, Route, Serve, Setup, Target};
+use crate::route::{Aim, PageId, PathPattern, Pattern, Route, Serve, Setup, Target};
 
-pub(super) const KEYS: [&str; 12] =
-    ["listener", "path", "serve", "channel", "dialect", "key", "wait", "field", "accepted", "page", "session", "text"];
+pub(super) const KEYS: [&str; 18] = [
+    "listener",
+    "path",
+    "serve",
+    "channel",
+    "dialect",
+    "key",
+    "to",
+    "wait",
+    "field",
+    "accepted",
+    "page",
+    "session",
+    "text",
+    "ping_interval",
+    "ping_timeout",
+    "payload_max",
+    "connect_timeout",
+    "namespaces",
+];
 /// Keys that every route has.
 const COMMON: [&str; 3] = ["listener", "path", "serve"];
-const WORD_ALLOWED: &str = "1 to 64 bytes of text without control characters";
-const CHANNEL_ALLOWED: &str = "the name of a channel of this file, or a name that fits a pattern of it";
+pub(super) const WORD_ALLOWED: &str = "1 to 64 bytes of text without control characters";
+pub(super) const CHANNEL_ALLOWED: &str = "the name of a channel of this file, or a name that fits a pattern of it";
+pub(super) const PATTERN_ALLOWED: &str = "a pattern of this file, such as \"dm/*\"";
 
 /// Which requests a route is asked for, as bits.
 type Requests = u8;
@@ -27,53 +47,111 @@ const GET: Requests = 2;
 const POST: Requests = 4;
 const ALL: Requests = 15;
 
+/// What a service's paths look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// One path.
+    One,
+    /// All paths behind one: `/c/*`.
+    Rest,
+    /// Either.
+    OneOrRest,
+    /// One that ends with `/`; what is behind it belongs to it.
+    Folder,
+}
+
 /// What can be served, with the requests it is for, the keys it needs and those it may have.
 struct Service {
     name: &'static str,
     requests: Requests,
+    shape: Shape,
     required: &'static [&'static str],
     optional: &'static [&'static str],
-    read: fn(&mut Reader<'_>, &Section<'_>) -> Option<Serve>,
+    /// The path is there if it is right.
+    read: fn(&mut Reader<'_>, &Section<'_>, Option<&PathPattern>) -> Option<Serve>,
 }
 
-const SERVICES: [Service; 7] = [
-    Service { name: "channels", requests: ALL, required: &[], optional: &[], read: |_, _| Some(Serve::Channels) },
+const SERVICES: [Service; 10] = [
+    Service {
+        name: "channels",
+        requests: ALL,
+        shape: Shape::Rest,
+        required: &[],
+        optional: &[],
+        read: |_, _, _| Some(Serve::Channels),
+    },
     Service {
         name: "websocket",
         requests: UPGRADE,
+        shape: Shape::OneOrRest,
         required: &["channel"],
-        optional: &["dialect", "key"],
-        read: |reader, section| reader.websocket(section),
+        optional: &["dialect", "key", "to"],
+        read: |reader, section, path| reader.websocket(section, path),
     },
     Service {
         name: "long-poll",
         requests: GET,
+        shape: Shape::One,
         required: &["channel"],
         optional: &["dialect", "key", "wait"],
-        read: |reader, section| reader.long_poll(section),
+        read: |reader, section, _| reader.long_poll(section),
     },
     Service {
         name: "form",
         requests: POST,
+        shape: Shape::One,
         required: &["channel", "field", "accepted"],
         optional: &[],
-        read: |reader, section| reader.form(section),
+        read: |reader, section, _| reader.form(section),
+    },
+    Service {
+        name: "json",
+        requests: POST,
+        shape: Shape::One,
+        required: &["channel", "accepted"],
+        optional: &["dialect"],
+        read: |reader, section, _| reader.json(section),
+    },
+    Service {
+        name: "engine.io",
+        requests: GET | POST | UPGRADE,
+        shape: Shape::Folder,
+        required: &[],
+        optional: &["ping_interval", "ping_timeout", "payload_max"],
+        read: |reader, section, _| reader.engine_io(section),
+    },
+    Service {
+        name: "socket.io",
+        requests: GET | POST | UPGRADE,
+        shape: Shape::Folder,
+        required: &["namespaces"],
+        optional: &["ping_interval", "ping_timeout", "payload_max", "connect_timeout"],
+        read: |reader, section, _| reader.socket_io(section),
     },
     Service {
         name: "page",
         requests: GET,
-        required: &["channel", "page"],
-        optional: &["session"],
-        read: |reader, section| reader.page(section),
+        shape: Shape::One,
+        required: &["page"],
+        optional: &["channel", "session"],
+        read: |reader, section, _| reader.page(section),
     },
     Service {
         name: "text",
         requests: GET,
+        shape: Shape::One,
         required: &["text"],
         optional: &[],
-        read: |reader, section| reader.text(section),
+        read: |reader, section, _| reader.text(section),
     },
-    Service { name: "echo-body", requests: ALL, required: &[], optional: &[], read: |_, _| Some(Serve::EchoBody) },
+    Service {
+        name: "echo-body",
+        requests: ALL,
+        shape: Shape::OneOrRest,
+        required: &[],
+        optional: &[],
+        read: |_, _, _| Some(Serve::EchoBody),
+    },
 ];
 
 /// Puts all routes that are whole, and the dialects that they name, into the setup, which has all else already.
@@ -81,8 +159,11 @@ const SERVICES: [Service; 7] = [
 pub(super) fn read(document: &Section<'_>, setup: &mut Setup, kinds_known: &[bool]) {
     let mut reader = Reader { setup, kinds_known };
     let mut taken: Vec<Taken> = Vec::new();
-    for section in document.tables("route", &KEYS, CONFIG_ENTRIES_MAX, |index, _| format!("route[{index}]")) {
-        let Some((listeners, path, service, serve)) = reader.route(&section) else {
+    let sections = document.tables("route", &KEYS, CONFIG_ENTRIES_MAX, |index, _| format!("route[{index}]"));
+    let mut all_whole = true;
+    for (entry, section) in sections.iter().enumerate() {
+        let Some((listeners, path, service, serve)) = reader.route(section) else {
+            all_whole = false;
             continue;
         };
         if taken.len() + listeners.len() > CONFIG_ENTRIES_MAX {
@@ -94,7 +175,7 @@ pub(super) fn read(document: &Section<'_>, setup: &mut Setup, kinds_known: &[boo
         let mut told = None;
         for listener in listeners {
             let route = Route { listener, path: path.clone(), serve: serve.clone() };
-            let new = Taken { route, requests: service.requests, line };
+            let new = Taken { route, requests: service.requests, entry, line };
             if let Some(other) = taken.iter().find(|other| other.hides(&new))
                 && told.replace(other.line) != Some(other.line)
             {
@@ -109,6 +190,13 @@ pub(super) fn read(document: &Section<'_>, setup: &mut Setup, kinds_known: &[boo
             taken.push(new);
         }
     }
+    // A route that could not be read may be the one that a page needs.
+    if all_whole {
+        let routes: Vec<&Route> = taken.iter().map(|taken| &taken.route).collect();
+        for page in &taken {
+            pages::check_socket_io(&sections[page.entry], reader.setup, &routes, &page.route);
+        }
+    }
     setup.routes = taken.into_iter().map(|taken| taken.route).collect();
 }
 
@@ -116,6 +204,8 @@ pub(super) fn read(document: &Section<'_>, setup: &mut Setup, kinds_known: &[boo
 struct Taken {
     route: Route,
     requests: Requests,
+    /// Which entry of the file it comes from, and its line.
+    entry: usize,
     line: usize,
 }
 
@@ -136,8 +226,8 @@ impl Taken {
 }
 
 /// What a route may refer to.
-struct Reader<'r> {
-    setup: &'r mut Setup,
+pub(super) struct Reader<'r> {
+    pub(super) setup: &'r mut Setup,
     kinds_known: &'r [bool],
 }
 
@@ -154,7 +244,7 @@ impl Reader<'_> {
         let path = self.path(section, service);
         let service = service?;
         check_keys(section, service);
-        let serve = (service.read)(self, section);
+        let serve = (service.read)(self, section, path.as_ref());
         Some((listeners?, path?, service, serve?))
     }
 
@@ -201,50 +291,51 @@ impl Reader<'_> {
             }
             Ok(text)
         })?;
-        let service = service?;
-        let prefix = text.strip_suffix('*').filter(|prefix| prefix.ends_with('/'));
-        match (service.name == "channels", prefix) {
-            (true, Some(prefix)) if !prefix.contains('*') => Some(PathPattern::Prefix(prefix.to_owned())),
-            (true, _) => {
-                let wrong = format!("{} leaves no place for the channel's name", quote(text));
-                section.refuse("path", wrong, "for serve = \"channels\" a path with `/*` at its end, such as \"/c/*\"");
-                None
-            }
-            (false, Some(prefix)) if service.name == "echo-body" && !prefix.contains('*') => {
-                Some(PathPattern::Prefix(prefix.to_owned()))
-            }
-            (false, _) if text.contains('*') => {
-                let wrong = format!("{} is not one path", quote(text));
-                section.refuse("path", wrong, "`/*` at its end for serve = \"channels\" or \"echo-body\"");
-                None
-            }
-            (false, _) => Some(PathPattern::Exact(text.to_owned())),
-        }
+        shaped(section, text, service?)
     }
 
-    fn websocket(&mut self, section: &Section<'_>) -> Option<Serve> {
-        let target = self.target(section);
-        let dialect = self.dialect(section, "tallycast", &["tallycast", "steps", "plain"]);
-        let (target, dialect) = (target?, dialect?);
-        let fitting: &[&str] = match self.kind(&target)? {
-            Kind::Vote => &["tallycast", "steps"],
-            Kind::Feed | Kind::Echo | Kind::Group => &["tallycast", "plain"],
-            Kind::Direct => &["tallycast", "addressed"],
-            Kind::Table => &["tallycast", "cells"],
-            #[cfg(feature = "faults")]
-            Kind::Fault => &["tallycast", "plain"],
+    fn websocket(&mut self, section: &Section<'_>, path: Option<&PathPattern>) -> Option<Serve> {
+        const DIALECTS: [&str; 5] = ["tallycast", "steps", "plain", "addressed", "cells"];
+        let aim = self.aim(section, path);
+        let dialect = dialects::read(section, "tallycast", &DIALECTS);
+        let (aim, dialect) = (aim?, dialect?);
+        let channel = match &aim {
+            Aim::One(target) => (&*target.channel, target.class),
+            Aim::Rest { prefix, class } => (prefix.as_str(), *class),
         };
-        self.check_dialect(section, &target, &dialect, fitting);
+        self.check_dialect(section, channel, &dialect, &DIALECTS);
         let dialect = self.dialect_id(section, dialect);
-        Some(Serve::WebSocket { aim: Aim::One(target), dialect })
+        Some(Serve::WebSocket { aim, dialect })
+    }
+
+    /// One channel; or, behind a path with `/*` at its end, all channels of a pattern.
+    fn aim(&self, section: &Section<'_>, path: Option<&PathPattern>) -> Option<Aim> {
+        let by_pattern = match path {
+            Some(PathPattern::Prefix(_)) => true,
+            Some(PathPattern::Exact(_)) => false,
+            None => section.get("channel")?.get_ref().as_str().is_some_and(|text| text.ends_with('*')),
+        };
+        if !by_pattern {
+            return self.target(section).map(Aim::One);
+        }
+        let (prefix, class) = self.pattern(section)?;
+        let mut others = self.setup.classes.iter().map(|class| &class.pattern);
+        if let Some(other) = others.find(|other| channels::lies_within(other, prefix)) {
+            let wrong = format!(
+                "{} is asked for by the same paths, and it is another channel of this file",
+                quote(&channels::written(other))
+            );
+            section.refuse("channel", wrong, "a pattern that no other channel begins with");
+        }
+        Some(Aim::Rest { prefix: prefix.to_owned(), class })
     }
 
     fn long_poll(&mut self, section: &Section<'_>) -> Option<Serve> {
         let target = self.target(section);
-        let dialect = self.dialect(section, "steps", &["steps"]);
+        let dialect = dialects::read(section, "steps", &["steps"]);
         let wait = section.duration("wait", Duration::from_millis(10)..=self.setup.limits.poll_wait_max);
         let (target, dialect) = (target?, dialect?);
-        self.check_kind(section, &target, &[Kind::Vote]);
+        self.check_kind(section, (&target.channel, target.class), &[Kind::Vote]);
         Some(Serve::LongPoll {
             target,
             dialect: self.dialect_id(section, dialect),
@@ -257,18 +348,18 @@ impl Reader<'_> {
         let field = section.read("field", WORD_ALLOWED, word);
         let accepted = section.read("accepted", "a text", value::text);
         let target = target?;
-        self.check_kind(section, &target, &[Kind::Vote, Kind::Feed]);
+        self.check_kind(section, (&target.channel, target.class), &[Kind::Vote, Kind::Group, Kind::Feed]);
         Some(Serve::Form { target, field: field?.into_inner().to_owned(), accepted: accepted?.into_inner().to_owned() })
     }
 
-    fn page(&mut self, section: &Section<'_>) -> Option<Serve> {
+    fn json(&mut self, section: &Section<'_>) -> Option<Serve> {
         let target = self.target(section);
-        let page = section.word("page", &["vote"]);
-        let session = section.boolean("session");
-        let target = target?;
-        self.check_kind(section, &target, &[Kind::Vote]);
-        page?;
-        Some(Serve::Page { target: Some(target), page: PageId::Vote, session })
+        let dialect = dialects::read(section, "cells", &["cells"]);
+        let accepted = section.read("accepted", "a text", value::text);
+        let (target, dialect) = (target?, dialect?);
+        self.check_kind(section, (&target.channel, target.class), &[Kind::Table]);
+        let dialect = self.dialect_id(section, dialect);
+        Some(Serve::Json { target, dialect, accepted: accepted?.into_inner().to_owned() })
     }
 
     fn text(&mut self, section: &Section<'_>) -> Option<Serve> {
@@ -276,7 +367,8 @@ impl Reader<'_> {
         Some(Serve::Text { text: text.into_inner().to_owned() })
     }
 
-    fn target(&self, section: &Section<'_>) -> Option<Target> {
+    /// The channel that the key names.
+    pub(super) fn target(&self, section: &Section<'_>) -> Option<Target> {
         let target = |value| {
             let name = channels::name(value)?;
             match self.setup.class_of(name) {
@@ -291,83 +383,79 @@ impl Reader<'_> {
         section.read("channel", CHANNEL_ALLOWED, target).map(Spanned::into_inner)
     }
 
-    /// The kind of the target, if it could be read.
-    fn kind(&self, target: &Target) -> Option<Kind> {
-        self.kinds_known[usize::from(target.class.0)].then_some(self.setup.class(target.class).kind)
+    /// The pattern that the key `channel` names: what stands before its `*`.
+    pub(super) fn pattern<'t>(&self, section: &Section<'t>) -> Option<(&'t str, ClassId)> {
+        let take = |value: &'t DeValue<'t>| {
+            let text = value::text(value)?;
+            let Some(prefix) = text.strip_suffix('*') else {
+                return Err(format!("{} is one channel, not a pattern", quote(text)));
+            };
+            let mut patterns = self.setup.classes.iter().map(|class| &class.pattern);
+            let here = |pattern: &Pattern| matches!(pattern, Pattern::Prefix(known) if known == prefix);
+            match patterns.position(here) {
+                Some(index) => Ok((prefix, ClassId(index as u16))),
+                None => {
+                    let known: Vec<String> = (self.setup.classes.iter())
+                        .filter(|class| matches!(class.pattern, Pattern::Prefix(_)))
+                        .map(|class| channels::written(&class.pattern))
+                        .collect();
+                    Err(unknown(text, known.iter().map(String::as_str)))
+                }
+            }
+        };
+        section.read("channel", PATTERN_ALLOWED, take).map(Spanned::into_inner)
     }
 
-    fn check_kind(&self, section: &Section<'_>, target: &Target, fitting: &[Kind]) {
-        let Some(kind) = self.kind(target).filter(|kind| !fitting.contains(kind)) else {
+    /// The kind of the class, if it could be read.
+    pub(super) fn kind(&self, class: ClassId) -> Option<Kind> {
+        self.kinds_known[usize::from(class.0)].then_some(self.setup.class(class).kind)
+    }
+
+    /// The channel is of one of these kinds.
+    pub(super) fn check_kind(&self, section: &Section<'_>, (channel, class): (&str, ClassId), fitting: &[Kind]) {
+        let Some(kind) = self.kind(class).filter(|kind| !fitting.contains(kind)) else {
             return;
         };
-        let wrong = format!("{} is of kind {:?}", quote(&target.channel), kind.name());
+        let wrong = format!("{} is of kind {:?}", quote(channel), kind.name());
         let kinds = quote_all(fitting.iter().map(|kind| kind.name()));
         section.refuse("channel", wrong, format!("here a channel of kind {kinds}"));
     }
-
-    /// The dialect that the keys `dialect` and `key` name.
-    fn dialect(&self, section: &Section<'_>, default: &'static str, words: &[&'static str]) -> Option<Dialect> {
-        let name = match section.get("dialect") {
-            Some(_) => section.word("dialect", words)?,
-            None => default,
-        };
-        if name == "steps" {
-            let key = section.require("key", WORD_ALLOWED, |value| match word(value)? {
-                "count" => Err("\"count\" is the name of the count itself".to_owned()),
-                key => Ok(key),
-            })?;
-            return Some(Dialect::Steps { key: key.to_owned() });
-        }
-        if section.get("key").is_some() {
-            section.refuse("key", format!("the dialect {name:?} has no key"), "`key` for dialect \"steps\"");
-        }
-        match name {
-            "plain" => Some(Dialect::Plain),
-            _ => Some(Dialect::Tallycast),
-        }
-    }
-
-    fn check_dialect(&self, section: &Section<'_>, target: &Target, dialect: &Dialect, fitting: &[&str]) {
-        let name = dialect_name(dialect);
-        let Some(kind) = self.kind(target).filter(|_| !fitting.contains(&name)) else {
-            return;
-        };
-        let kind = kind.name();
-        let wrong = format!("{} is of kind {kind:?}, which the dialect {name:?} cannot carry", quote(&target.channel));
-        let allowed = format!("for kind {kind:?} one of {}", quote_all(fitting.iter().copied()));
-        section.refuse("dialect", wrong, allowed);
-    }
-
-    fn dialect_id(&mut self, section: &Section<'_>, dialect: Dialect) -> DialectId {
-        let known = self.setup.dialects.iter().position(|known| *known == dialect);
-        let index = known.unwrap_or_else(|| {
-            self.setup.dialects.push(dialect);
-            self.setup.dialects.len() - 1
-        });
-        if index >= DIALECTS_MAX {
-            section.refuse("key", "too many different keys", format!("at most {DIALECTS_MAX} dialects"));
-        }
-        DialectId(index as u8)
-    }
 }
 
-/// The name of a dialect in a configuration.
-pub(crate) fn dialect_name(dialect: &Dialect) -> &'static str {
-    match dialect {
-        Dialect::Tallycast => "tallycast",
-        Dialect::Steps { .. } => "steps",
-        Dialect::Plain => "plain",
-        Dialect::Addressed { .. } => "addressed",
-        Dialect::Cells => "cells",
-        Dialect::Event { of, .. } => dialect_name(of),
-    }
+/// The path as the service takes it.
+fn shaped(section: &Section<'_>, text: &str, service: &Service) -> Option<PathPattern> {
+    let prefix = text.strip_suffix('*').filter(|prefix| prefix.ends_with('/') && !prefix.contains('*'));
+    let wrong = match (service.shape, prefix) {
+        (Shape::Rest | Shape::OneOrRest, Some(prefix)) => return Some(PathPattern::Prefix(prefix.to_owned())),
+        (Shape::One | Shape::OneOrRest, _) if !text.contains('*') => return Some(PathPattern::Exact(text.to_owned())),
+        (Shape::Folder, _) if text.ends_with('/') && !text.contains('*') => {
+            return Some(PathPattern::Prefix(text.to_owned()));
+        }
+        (Shape::Rest, _) => format!("{} leaves no place for the channel's name", quote(text)),
+        (Shape::One | Shape::OneOrRest, _) => format!("{} is not one path", quote(text)),
+        (Shape::Folder, _) => format!("{} does not end with `/`", quote(text)),
+    };
+    let allowed = match service.shape {
+        Shape::Rest => {
+            format!("for serve = {:?} a path with `/*` at its end, such as \"/c/*\"", service.name)
+        }
+        Shape::One | Shape::OneOrRest => {
+            let others = SERVICES.iter().filter(|other| matches!(other.shape, Shape::Rest | Shape::OneOrRest));
+            format!("`/*` at its end for serve = {}", quote_all(others.map(|other| other.name)))
+        }
+        Shape::Folder => {
+            format!("for serve = {:?} a path with `/` at its end, such as \"/{}/\"", service.name, service.name)
+        }
+    };
+    section.refuse("path", wrong, allowed);
+    None
 }
 
 /// The keys that a service needs are there, and none that it does not know.
 fn check_keys(section: &Section<'_>, service: &Service) {
     for key in service.required {
         if section.get(key).is_none() {
-            section.missing(key, needed(key));
+            section.missing(key, &needed(key));
         }
     }
     let fits = |key: &str| {
@@ -382,16 +470,18 @@ fn check_keys(section: &Section<'_>, service: &Service) {
 }
 
 /// What a key that is missing should be.
-fn needed(key: &str) -> &'static str {
+fn needed(key: &str) -> String {
     match key {
-        "channel" => CHANNEL_ALLOWED,
-        "page" => "\"vote\"",
-        "field" => WORD_ALLOWED,
-        _ => "a text",
+        "channel" => CHANNEL_ALLOWED.into(),
+        "page" => quote_all(PageId::ALL.map(PageId::name)),
+        "field" => WORD_ALLOWED.into(),
+        "namespaces" => engine_io::NAMESPACES_ALLOWED.into(),
+        _ => "a text".into(),
     }
 }
 
-fn word<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
+/// A word that clients see.
+pub(super) fn word<'t>(value: &'t DeValue<'t>) -> Result<&'t str, String> {
     let text = value::text(value)?;
     if text.is_empty() || text.len() > WORD_BYTES_MAX || text.contains(char::is_control) {
         return Err(format!("{} will not do", quote(text)));

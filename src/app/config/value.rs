@@ -138,7 +138,8 @@ fn integer(number: &DeInteger<'_>) -> Option<usize> {
     usize::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
+/// That another type belongs there.
+pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str) -> String {
     format!("{} where {wanted} belongs", describe(value))
 }
 
