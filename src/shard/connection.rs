@@ -88,6 +88,7 @@ pub(super) struct Subscription {
     pub(super) place: Place,
     /// Stretches of the log that it does not get, in order: messages of its own. Invariant: the cursor stands before the
     /// first of them, and while there are any it lies among the laggards, so that no round delivers them.
+    #[expect(clippy::box_collection, reason = "hardly ever there, and every subscription has room for it")]
     pub(super) skips: Option<Box<VecDeque<Skip>>>,
 }
 

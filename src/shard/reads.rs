@@ -30,14 +30,11 @@ impl Shard {
                 later.push((conn, key));
                 continue;
             }
-            match self.mirrors.get_mut(key) {
-                Some(mirror) => {
-                    mirror.reads -= 1;
-                    self.recount(key);
-                    self.answer_read(conn, key);
-                    written += self.conns.get(conn).map_or(0, |conn| conn.private_bytes());
-                }
-                None => {}
+            if let Some(mirror) = self.mirrors.get_mut(key) {
+                mirror.reads -= 1;
+                self.recount(key);
+                self.answer_read(conn, key);
+                written += self.conns.get(conn).map_or(0, |conn| conn.private_bytes());
             }
         }
         self.reads.append(&mut later);

@@ -2,6 +2,7 @@
 //! small enough to be met at once.
 
 mod lasting;
+mod people;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

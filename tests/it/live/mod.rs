@@ -3,6 +3,7 @@
 mod bad;
 mod channels;
 pub(crate) mod http;
+mod people;
 mod process;
 mod resume;
 mod rows;
