@@ -11,16 +11,24 @@ use crate::route::{DialectId, Pattern};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Names {
+    seed: Seed,
     /// One who listens to a channel in two dialects has two names there.
     by_asker: Map<(Asker, MirrorKey, DialectId), UserName>,
-    counts: Map<(MirrorKey, UserName), u32>,
-    /// Who edits a cell of which channel's table.
-    editing: Map<(Asker, MirrorKey), ()>,
+    /// Only mirrors that anybody with a name, or who edits, listens to.
+    by_mirror: Map<MirrorKey, Present>,
+}
+
+/// What the engine was told of one channel.
+#[derive(Debug)]
+struct Present {
+    counts: Map<UserName, u32>,
+    /// Who edits a cell. At most `users_max` of them, so looking through is cheap.
+    editing: Vec<Asker>,
 }
 
 impl Names {
     pub(super) fn new(seed: Seed) -> Names {
-        Names { by_asker: Map::with_hasher(seed), counts: Map::with_hasher(seed), editing: Map::with_hasher(seed) }
+        Names { seed, by_asker: Map::with_hasher(seed), by_mirror: Map::with_hasher(seed) }
     }
 
     /// How many listen under names.
@@ -30,9 +38,61 @@ impl Names {
 
     /// A mirror is gone, and with it what its channel knows of this core.
     pub(super) fn forget(&mut self, mirror: MirrorKey) {
-        self.counts.retain(|(of, _), _| *of != mirror);
-        self.by_asker.retain(|(_, of, _), _| *of != mirror);
-        self.editing.retain(|(_, of), _| *of != mirror);
+        // Hardly ever: who had a name there left before, unless the channel failed.
+        if self.by_mirror.remove(&mirror).is_some() {
+            self.by_asker.retain(|(_, of, _), _| *of != mirror);
+        }
+    }
+
+    fn present(&mut self, mirror: MirrorKey) -> &mut Present {
+        let seed = self.seed;
+        let present = || Present { counts: Map::with_hasher(seed), editing: Vec::new() };
+        self.by_mirror.entry(mirror).or_insert_with(present)
+    }
+
+    /// One more under this name: how many there are now.
+    fn add(&mut self, mirror: MirrorKey, user: &UserName) -> u32 {
+        let count = self.present(mirror).counts.entry(user.clone()).or_insert(0);
+        *count += 1;
+        *count
+    }
+
+    /// One fewer: how many are left, if there were any.
+    fn remove(&mut self, mirror: MirrorKey, user: &UserName) -> Option<u32> {
+        let present = self.by_mirror.get_mut(&mirror)?;
+        let count = present.counts.get_mut(user)?;
+        *count -= 1;
+        let left = *count;
+        if left == 0 {
+            present.counts.remove(user);
+            self.tidy(mirror);
+        }
+        Some(left)
+    }
+
+    fn begin_editing(&mut self, mirror: MirrorKey, who: Asker) {
+        let editing = &mut self.present(mirror).editing;
+        if !editing.contains(&who) {
+            editing.push(who);
+        }
+    }
+
+    /// Whether it edited anything.
+    fn end_editing(&mut self, mirror: MirrorKey, who: Asker) -> bool {
+        let Some(present) = self.by_mirror.get_mut(&mirror) else { return false };
+        let found = present.editing.iter().position(|known| *known == who);
+        if let Some(index) = found {
+            present.editing.swap_remove(index);
+            self.tidy(mirror);
+        }
+        found.is_some()
+    }
+
+    fn tidy(&mut self, mirror: MirrorKey) {
+        let unused = |present: &Present| present.counts.is_empty() && present.editing.is_empty();
+        if self.by_mirror.get(&mirror).is_some_and(unused) {
+            self.by_mirror.remove(&mirror);
+        }
     }
 }
 
@@ -44,9 +104,7 @@ impl Shard {
         let number = self.next_number();
         let Some(target) = self.mirrors.get(mirror).map(|mirror| mirror.target()) else { return number };
         self.names.by_asker.insert((who, mirror, dialect), user.clone());
-        let count = self.names.counts.entry((mirror, user.clone())).or_insert(0);
-        *count += 1;
-        let count = *count;
+        let count = self.names.add(mirror, user);
         self.ask(&target, who, number, Act::Join { user: user.clone(), count });
         number
     }
@@ -54,32 +112,21 @@ impl Shard {
     /// Tells the engine that `who` listens no more, if it had a name, and that it edits nothing.
     pub(super) fn depart(&mut self, mirror: MirrorKey, who: Asker, dialect: DialectId) {
         let user = self.names.by_asker.remove(&(who, mirror, dialect));
-        let edited = self.names.editing.remove(&(who, mirror)).is_some();
+        let edited = self.names.end_editing(mirror, who);
         let Some(target) = self.mirrors.get(mirror).map(|mirror| mirror.target()) else { return };
         if edited {
             let number = self.next_number();
             self.ask(&target, who, number, Act::Editing { cell: None, by: None });
         }
         let Some(user) = user else { return };
-        let key = (mirror, user.clone());
-        let Some(count) = self.names.counts.get_mut(&key) else { return };
-        *count -= 1;
-        let count = *count;
-        if count == 0 {
-            self.names.counts.remove(&key);
-        }
+        let Some(count) = self.names.remove(mirror, &user) else { return };
         self.ask(&target, who, 0, Act::Leave { user, count });
     }
 
     /// Tells the engine again who listens here: it may have forgotten.
     pub(super) fn enter_again(&mut self, mirror: MirrorKey, target: &Target) {
-        let counts: Vec<(UserName, u32)> = self
-            .names
-            .counts
-            .iter()
-            .filter(|((of, _), _)| *of == mirror)
-            .map(|((_, user), count)| (user.clone(), *count))
-            .collect();
+        let Some(present) = self.names.by_mirror.get(&mirror) else { return };
+        let counts: Vec<(UserName, u32)> = present.counts.iter().map(|(user, count)| (user.clone(), *count)).collect();
         for (user, count) in counts {
             let number = self.next_number();
             self.ask(target, Asker::Mirror(mirror), number, Act::Join { user, count });
@@ -91,9 +138,9 @@ impl Shard {
         let Act::Editing { cell, .. } = act else { return };
         let Some(mirror) = self.channels.get(channel).copied() else { return };
         if cell.is_some() {
-            self.names.editing.insert((who, mirror), ());
+            self.names.begin_editing(mirror, who);
         } else {
-            self.names.editing.remove(&(who, mirror));
+            self.names.end_editing(mirror, who);
         }
     }
 
