@@ -111,6 +111,11 @@ impl SendLog {
         self.subscribers.iter().chain(&self.laggards).map(|subscriber| subscriber.conn)
     }
 
+    /// Those who have not got all.
+    pub fn laggards(&self) -> impl Iterator<Item = ConnKey> {
+        self.laggards.iter().map(|subscriber| subscriber.conn)
+    }
+
     /// Adds a whole message.
     pub fn append(&mut self, message: &[u8]) {
         let room = self.segments.back().map_or(0, |placed| placed.writer.capacity() - placed.writer.len());

@@ -140,7 +140,12 @@ fn may_be_dropped(mail: &Mail) -> bool {
     match mail {
         Mail::Engine(EngineMail::Publication(_) | EngineMail::Listeners { .. } | EngineMail::Presence { .. }) => true,
         Mail::Engine(EngineMail::Outcome(_) | EngineMail::Failed { .. }) => false,
-        Mail::Poll(_) | Mail::Withdraw { .. } | Mail::Renew { .. } | Mail::Failed { .. } | Mail::Answer { .. } => false,
+        Mail::Poll(_)
+        | Mail::Withdraw { .. }
+        | Mail::Renew { .. }
+        | Mail::Failed { .. }
+        | Mail::Answer { .. }
+        | Mail::EngineIo(_) => false,
     }
 }
 

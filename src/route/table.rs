@@ -105,6 +105,12 @@ impl Setup {
         }
     }
 
+    /// What a path has behind the route's that serves this.
+    pub fn rest_of<'p>(&self, listener: ListenerId, serve: &Serve, path: &'p str) -> &'p str {
+        let of_it = |route: &&Route| route.listener == listener && std::ptr::eq(&raw const route.serve, serve);
+        self.routes.iter().find(of_it).and_then(|route| route.path.fits(path)).unwrap_or_default()
+    }
+
     fn target(&self, name: &str) -> Option<Target> {
         if name.is_empty() || name.len() > CHANNEL_NAME_BYTES_MAX {
             return None;
@@ -135,7 +141,8 @@ impl Route {
             Serve::WebSocket { .. } => method == "GET" && websocket,
             Serve::Channels => methods.contains(&method) || (method == "GET" && websocket),
             Serve::EchoBody => !method.is_empty(),
-            Serve::EngineIo(_) => methods.contains(&method),
+            // What it refuses, it refuses in its own words.
+            Serve::EngineIo(_) => !method.is_empty(),
             Serve::LongPoll { .. }
             | Serve::Form { .. }
             | Serve::Json { .. }

@@ -73,7 +73,7 @@ impl Shard {
 
     /// Connections but those that are being turned away.
     pub(super) fn served_conns(&self) -> usize {
-        self.conns.len() - self.admission.turned_away
+        self.conns.len() - self.admission.turned_away - self.relay.carried()
     }
 
     /// The first request is complete, or will not be.
@@ -89,9 +89,11 @@ impl Shard {
     /// The driver knows a connection no more.
     pub(super) fn forget_conn(&mut self, key: ConnKey) {
         self.handshake_over(key);
-        if let Some(conn) = self.conns.remove(key)
-            && conn.standing == Standing::TurnedAway
-        {
+        let Some(conn) = self.conns.remove(key) else { return };
+        if conn.carried {
+            self.relay.forget();
+        }
+        if conn.standing == Standing::TurnedAway {
             self.admission.turned_away -= 1;
         }
     }

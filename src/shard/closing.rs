@@ -1,12 +1,14 @@
 //! How connections end: in order (all that waits is sent, our FIN, the peer's FIN or a timeout, close), or cut.
 
-use super::connection::{Alarm, Pending, Protocol, Read, Stage};
+use super::connection::{Alarm, Pending, Protocol, Read, Stage, Subscription};
 use super::delivery::{Command, LogReaders};
 use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::conn::http::Phase;
 use crate::engine::{Asker, Refusal};
+use crate::mirror::encoding::Encoding;
 use crate::mirror::sendlog::Passed;
+use crate::route::Target;
 use crate::wire::ws::close;
 
 impl Shard {
@@ -36,6 +38,11 @@ impl Shard {
     /// Sends a WebSocket close; the connection ends when the peer has answered it.
     pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &'static str) {
         let close_wait = self.limits().close_wait;
+        let conn = self.conns.get(key);
+        if conn.is_some_and(|conn| conn.carried || matches!(conn.protocol, Protocol::EngineIo(_) | Protocol::Probe(_)))
+        {
+            return self.close_engine_io(key, code, reason);
+        }
         if self.refuse_stream(key, &Refusal::Busy) {
             return;
         }
@@ -51,7 +58,7 @@ impl Shard {
             }
             // Its bytes are being read right now: the reader looks for this.
             Protocol::Away => conn.closing = Some((code, reason)),
-            Protocol::Http(_) | Protocol::EventStream(_) => self.end(key),
+            Protocol::Http(_) | Protocol::EventStream(_) | Protocol::EngineIo(_) | Protocol::Probe(_) => self.end(key),
         }
     }
 
@@ -94,6 +101,7 @@ impl Shard {
 
     /// Takes a connection out of everything that knows it.
     pub(super) fn detach_conn(&mut self, key: ConnKey) {
+        self.leave_engine_io(key);
         self.unsubscribe(key);
         self.drop_pending(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -109,28 +117,44 @@ impl Shard {
     pub(super) fn unsubscribe(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         for subscription in std::mem::take(&mut conn.subscriptions) {
-            let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else {
-                continue;
-            };
-            let encoded = &mut mirror.logs[usize::from(subscription.log)];
-            let (log, dialect) = (&mut encoded.log, encoded.encoding.dialect);
-            let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
-            let left = log.leave(subscription.place, &mut readers);
-            log.forget();
-            if let Some(conn) = self.conns.get_mut(key)
-                && (left.rest.is_some() || conn.outgoing.is_some())
-            {
-                conn.outgoing().left(subscription.mirror, subscription.log, left);
-            }
-            self.recount(subscription.mirror);
-            self.depart(subscription.mirror, Asker::Connection(key), dialect);
+            self.leave_log(key, &subscription);
         }
     }
 
+    /// Leaves one log, if the connection reads it.
+    pub(super) fn unsubscribe_from(&mut self, key: ConnKey, target: &Target, encoding: Encoding) {
+        let Some(mirror_key) = self.channels.get(&target.channel).copied() else { return };
+        let (Some(mirror), Some(conn)) = (self.mirrors.get(mirror_key), self.conns.get_mut(key)) else { return };
+        let of_it = |subscription: &Subscription| {
+            subscription.mirror == mirror_key && mirror.logs[usize::from(subscription.log)].encoding == encoding
+        };
+        if let Some(index) = conn.subscriptions.iter().position(of_it) {
+            let subscription = conn.subscriptions.remove(index);
+            self.leave_log(key, &subscription);
+        }
+    }
+
+    fn leave_log(&mut self, key: ConnKey, subscription: &Subscription) {
+        let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else { return };
+        let encoded = &mut mirror.logs[usize::from(subscription.log)];
+        let (log, dialect) = (&mut encoded.log, encoded.encoding.dialect);
+        let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
+        let left = log.leave(subscription.place, &mut readers);
+        log.forget();
+        if let Some(conn) = self.conns.get_mut(key)
+            && (left.rest.is_some() || conn.outgoing.is_some())
+        {
+            conn.outgoing().left(subscription.mirror, subscription.log, left);
+        }
+        self.recount(subscription.mirror);
+        self.depart(subscription.mirror, Asker::Connection(key), dialect);
+    }
+
     /// Nobody waits any more for what a connection waited for.
-    fn drop_pending(&mut self, key: ConnKey) {
+    pub(super) fn drop_pending(&mut self, key: ConnKey) {
         match self.pending(key) {
             Some(Pending::Parked { mirror, .. }) => self.unpark(key, mirror),
+            Some(Pending::EngineIo(waiting)) => self.drop_waiting(key, &waiting),
             Some(Pending::Session { name, number, .. }) => {
                 if name.core == self.core {
                     self.withdraw(name, self.core, key, number);
@@ -168,8 +192,11 @@ impl Shard {
             // A peer that closes looks like one that only sends no more. A POST under way is answered; a poll is not,
             // because a vote given to a poll that nobody reads would be lost to its session.
             (Protocol::Http(_), Some(Pending::Op { .. })) => {}
+            (Protocol::Http(_), Some(Pending::EngineIo(waiting))) if waiting.is_post() => {}
             (Protocol::Http(_), _) => self.end(key),
-            (Protocol::WebSocket(_) | Protocol::EventStream(_), _) => self.close(key, false),
+            (Protocol::WebSocket(_) | Protocol::EventStream(_) | Protocol::EngineIo(_) | Protocol::Probe(_), _) => {
+                self.close(key, false)
+            }
             // Its bytes are being read: this is looked at again behind them.
             (Protocol::Away, _) => {}
         }
@@ -183,6 +210,8 @@ impl Shard {
             (Protocol::Http(http), None) if http.phase() == Phase::Idle && conn.outgoing.is_none() => {
                 self.close(key, false)
             }
+            (Protocol::EngineIo(_) | Protocol::Probe(_), _) => self.stop_engine_io(key),
+            (Protocol::Http(_), Some(Pending::EngineIo(_))) => self.answer_waiting_over(key),
             (Protocol::WebSocket(_), _) => self.close_websocket(key, close::GOING_AWAY, "the server stops"),
             (Protocol::Http(_), Some(Pending::Parked { mirror, .. })) => {
                 let mirror = *mirror;

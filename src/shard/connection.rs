@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::admission::Standing;
+use super::engine_io::{Probe, Session, Waiting};
 use super::outgoing::Outgoing;
 use super::sessions::SessionName;
 use crate::base::keys::{ListenerId, MirrorKey};
@@ -43,6 +44,8 @@ pub(super) struct Conn {
     pub(super) stuck: bool,
     /// It stands in the queue of those to be served.
     pub(super) ready: bool,
+    /// It has no socket: requests carry its bytes. Always stuck, and unknown to the driver.
+    pub(super) carried: bool,
     /// The driver was told not to read.
     pub(super) paused: bool,
     /// The peer sends no more.
@@ -56,6 +59,10 @@ pub(super) enum Protocol {
     Http(Http),
     WebSocket(Box<Ws>),
     EventStream(EventStream),
+    /// A session of Engine.IO, over WebSocket or carried by requests.
+    EngineIo(Box<Session>),
+    /// A WebSocket that may take such a session over.
+    Probe(Box<Probe>),
     /// Out of the table while its bytes are read.
     Away,
 }
@@ -127,6 +134,8 @@ pub(super) enum Alarm {
     PongDue,
     /// The peer takes too long over its half of the close.
     CloseDue,
+    /// A deadline of a session of Engine.IO.
+    EngineIo,
 }
 
 /// How a request is to be answered, whatever the answer.
@@ -148,6 +157,8 @@ pub(super) enum Pending {
     Read { mirror: MirrorKey, how: Answering, read: Read },
     /// The next publication, or the end of the wait.
     Parked { mirror: MirrorKey, how: Answering, since: Position },
+    /// A session of Engine.IO, wherever it lives.
+    EngineIo(Box<Waiting>),
     /// The session's next change, wherever the session lives.
     Session { name: SessionName, number: u32, how: Answering, poll: SessionPoll, cookie: bool },
 }
@@ -233,10 +244,16 @@ impl Conn {
             standing: Standing::Handshake,
             stuck: false,
             ready: false,
+            carried: false,
             paused: false,
             peer_finished: false,
             closing: None,
         }
+    }
+
+    /// A connection without a socket.
+    pub(super) fn carried(listener: ListenerId, now: Time) -> Conn {
+        Conn { carried: true, stuck: true, standing: Standing::Admitted, ..Conn::new(listener, now) }
     }
 
     pub(super) fn outgoing(&mut self) -> &mut Outgoing {

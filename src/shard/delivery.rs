@@ -21,6 +21,14 @@ pub(super) enum Command {
     Close { key: ConnKey, reset: bool },
 }
 
+impl Command {
+    fn key(self) -> ConnKey {
+        match self {
+            Command::Pause(key) | Command::Resume(key) | Command::Finish(key) | Command::Close { key, .. } => key,
+        }
+    }
+}
+
 /// The connections, as the readers of one log.
 pub(super) struct LogReaders<'a> {
     pub(super) conns: &'a mut Slots<OfConnection, Conn>,
@@ -111,6 +119,7 @@ impl Shard {
 
     fn has_work(&self) -> bool {
         !self.due_sessions.is_empty()
+            || self.relay.has_work()
             || !self.poll_answers.is_empty()
             || self.reads.iter().any(|(conn, mirror)| !self.must_read_later(*conn, *mirror))
             || self.waiting.iter().any(|key| !self.has_no_room(*key))
@@ -137,6 +146,9 @@ impl Shard {
     /// Has a connection served in the next flush, if it has something of its own to send.
     pub(super) fn serve_soon(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.carried {
+            return self.relay.wake(key);
+        }
         let lagging = conn.subscriptions.iter().any(|subscription| subscription.place.lagging);
         if !conn.ready && !conn.stuck && (conn.outgoing.is_some() || conn.stage == Stage::Ending || lagging) {
             conn.ready = true;
@@ -260,6 +272,13 @@ impl Shard {
 
     fn give_commands(&mut self, driver: &mut impl Driver) {
         for command in std::mem::take(&mut self.commands) {
+            // The driver does not know who has no socket.
+            if self.conns.get(command.key()).is_some_and(|conn| conn.carried) {
+                if matches!(command, Command::Close { .. }) {
+                    self.forget_conn(command.key());
+                }
+                continue;
+            }
             match command {
                 Command::Pause(key) => driver.pause(key),
                 Command::Resume(key) => driver.resume(key),

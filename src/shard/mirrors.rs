@@ -11,7 +11,7 @@ use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::MIRROR_LINGER;
 use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal};
-use crate::mirror::encoding::Encoding;
+use crate::mirror::encoding::{Encoding, Transport};
 use crate::mirror::sendlog::Place;
 use crate::mirror::{Mirror, Sequel};
 use crate::route::Target;
@@ -171,6 +171,12 @@ impl Shard {
             return;
         };
         for (index, encoded) in mirror.logs.iter_mut().enumerate() {
+            let carries = matches!(encoded.encoding.transport, Transport::EngineIo(_));
+            for conn in encoded.log.laggards().filter(|_| carries) {
+                if self.conns.get(conn).is_some_and(|conn| conn.carried) {
+                    self.relay.wake(conn);
+                }
+            }
             if !encoded.queued && encoded.log.tail_bytes() > 0 {
                 encoded.queued = true;
                 self.rounds.push_back((key, index as u8));

@@ -9,6 +9,7 @@ mod admission;
 mod closing;
 mod connection;
 mod delivery;
+mod engine_io;
 mod memory;
 mod mirrors;
 mod names;
@@ -46,6 +47,7 @@ use crate::wire::ws::MessageLimits;
 use admission::Admission;
 use connection::{Conn, Pending, Protocol, Stage};
 use delivery::Command;
+pub use engine_io::Letter;
 use memory::LogMemory;
 use names::Names;
 use sessions::Sessions;
@@ -77,6 +79,8 @@ pub enum Mail {
         /// The position.
         at: Position,
     },
+    /// From another core: about a session of Engine.IO.
+    EngineIo(Letter),
     /// From another core: the channel's code failed there, and its listeners end everywhere.
     Failed {
         /// The channel.
@@ -140,6 +144,7 @@ pub struct Shard {
     sessions: Sessions,
     names: Names,
     timers: Wheel<Timer>,
+    relay: engine_io::Relay,
 
     /// Reads to be answered when their mirror is live, behind the inbox.
     reads: Vec<(ConnKey, MirrorKey)>,
@@ -203,6 +208,7 @@ impl Shard {
             sessions: Sessions::default(),
             names: Names::new(seed),
             timers: Wheel::new(now),
+            relay: engine_io::Relay::default(),
             reads: Vec::new(),
             due_sessions: Vec::new(),
             poll_answers: Vec::new(),
@@ -245,6 +251,7 @@ impl Shard {
             Mail::Withdraw { name, from, conn, number } => self.withdraw(name, from, conn, number),
             Mail::Renew { name, at } => self.renew_session(name, at),
             Mail::Answer { conn, number, answer } => self.poll_answered(conn, number, answer),
+            Mail::EngineIo(letter) => self.relay.receive(letter),
         }
     }
 
@@ -264,6 +271,7 @@ impl Shard {
         self.answer_reads();
         self.answer_sessions();
         self.resume_waiting();
+        self.run_engine_io();
     }
 
     /// When it wants its next turn at the latest. To be asked at the end of a turn: each part of it may set timers.
@@ -322,8 +330,8 @@ impl Shard {
             connections: self.served_conns(),
             turned_away: self.admission.turned_away,
             handshakes: self.admission.handshakes,
-            sessions: self.sessions.len(),
-            parked_polls: parked + self.sessions.parked(),
+            sessions: self.sessions.len() + self.relay.carried(),
+            parked_polls: parked + self.sessions.parked() + self.relay.parked(),
             subscribers: self.mirrors.iter().map(|(_, mirror)| mirror.readers()).sum(),
             mirrors: self.mirrors.len(),
             send_log_bytes: self.mirrors.iter().map(|(_, mirror)| mirror.log_bytes()).sum(),
@@ -428,6 +436,8 @@ impl Shard {
                     let used = stream.next(bytes);
                     (Protocol::EventStream(stream), used, Flow::Stop)
                 }
+                Protocol::EngineIo(session) => self.read_engine_io(key, session, bytes),
+                Protocol::Probe(probe) => self.read_probe(key, probe, bytes),
                 Protocol::Away => (Protocol::Away, bytes.len(), Flow::Stop),
             };
             let Some(conn) = self.conns.get_mut(key) else { return };

@@ -14,6 +14,7 @@ use crate::mirror::View;
 use crate::mirror::encoding::Encoding;
 use crate::route::dialect::own;
 use crate::route::page::{self, Language, PageId};
+use crate::wire::ws::close;
 
 impl Shard {
     /// Answers the reads whose mirror is live.
@@ -238,6 +239,9 @@ impl Shard {
             Begins::Continued(at) => follow(at),
             Begins::Since(_) | Begins::Now => None,
         };
+        if matches!(begins, Begins::Continued(_)) && replay.is_none() && !dialect.has_snapshots() {
+            return self.close_websocket(key, close::TOO_SLOW, "history was lost: come back");
+        }
         // Who cannot be shown the present state gets what was kept for it.
         let kept = match (&replay, joining) {
             (Some(_), _) => Vec::new(),

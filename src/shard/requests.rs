@@ -134,8 +134,10 @@ impl Shard {
             return (Protocol::Http(http), used + bytes.len(), Flow::Stop);
         }
         self.set_alarm(key, None);
+        let is_engine_io = matches!(protocol, Protocol::EngineIo(_));
         let interval = self.limits().ping_interval;
-        if interval > Duration::ZERO {
+        self.engine_io_begins(key, &protocol);
+        if interval > Duration::ZERO && !is_engine_io {
             self.set_alarm(key, Some((self.now + interval, super::connection::Alarm::PingDue)));
         }
         if let Protocol::WebSocket(ws) = &protocol
@@ -156,7 +158,7 @@ impl Shard {
         (protocol, used + bytes.len(), Flow::Stop)
     }
 
-    fn wait_stream(&mut self, key: ConnKey, pending: Pending) {
+    pub(super) fn wait_stream(&mut self, key: ConnKey, pending: Pending) {
         let alarm = self.conns.get(key).and_then(|conn| conn.alarm);
         self.wait(key, pending);
         self.set_alarm(key, alarm);
@@ -195,7 +197,7 @@ impl Shard {
             }
             Found::Nothing => return self.refuse(out, &how, 404, "not_found", "a path that is served here", &[]),
         };
-        let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. });
+        let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. } | Serve::EngineIo(_));
         if !origin_is_allowed && (switches || head.method == "POST") {
             return self.refuse(out, &how, 403, "foreign_origin", "a page of an origin that is allowed here", &[]);
         }
@@ -218,9 +220,11 @@ impl Shard {
             (Serve::WebSocket { dialect, .. }, Some(target)) => {
                 self.open_websocket(key, request, out, &how, target, *dialect)
             }
-            (Serve::WebSocket { .. } | Serve::EngineIo(_), _) => {
-                self.refuse(out, &how, 404, "not_found", "a channel", &[])
+            (Serve::EngineIo(endpoint), _) => {
+                let rest = setup.rest_of(listener, serve, &path);
+                self.engine_io(key, request, out, how, endpoint, rest)
             }
+            (Serve::WebSocket { .. }, _) => self.refuse(out, &how, 404, "not_found", "a channel", &[]),
             (Serve::Json { target, dialect, accepted }, _) => {
                 let reply = Reply::Text { accepted: accepted.as_str().into() };
                 let kind = setup.class(target.class).kind;

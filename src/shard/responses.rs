@@ -131,6 +131,7 @@ impl Shard {
         }
         match (&mut conn.protocol, conn.pending.as_deref()) {
             (Protocol::WebSocket(_), _) => self.answer_websocket(key, number, &result),
+            (Protocol::EngineIo(_), _) => self.answer_engine_io(key, number, &result),
             (Protocol::Http(_), Some(Pending::Op { number: waited, .. })) if *waited == number => {
                 let Some(Pending::Op { how, reply, .. }) = self.pending(key) else {
                     return;
@@ -141,7 +142,7 @@ impl Shard {
                 }
             }
             // Who asked is gone; another has its place.
-            (Protocol::Http(_) | Protocol::EventStream(_) | Protocol::Away, _) => {}
+            (Protocol::Http(_) | Protocol::EventStream(_) | Protocol::Probe(_) | Protocol::Away, _) => {}
         }
     }
 
@@ -165,6 +166,9 @@ impl Shard {
 
     /// Answers a stream's request that has no response yet: there is none to be had now. False if there is no such.
     pub(super) fn refuse_stream(&mut self, key: ConnKey, refusal: &Refusal) -> bool {
+        if matches!(self.conns.get(key).map(|conn| &conn.protocol), Some(Protocol::EngineIo(_))) {
+            return self.refuse_namespace(key, refusal);
+        }
         let pending = self.conns.get(key).and_then(|conn| conn.pending.as_deref());
         let Some(Pending::Read { how, read: Read::Join { .. }, .. }) = pending else { return false };
         let how = Answering { keep_alive: false, ..how.clone() };
@@ -183,6 +187,7 @@ impl Shard {
             Some(Pending::Read { how, .. } | Pending::Parked { how, .. } | Pending::Session { how, .. }) => {
                 (how, Reply::Json)
             }
+            Some(Pending::EngineIo(waiting)) => return self.drop_waiting(key, &waiting),
             None => return,
         };
         self.refuse_post(key, &how, &reply, refusal);

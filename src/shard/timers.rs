@@ -76,6 +76,7 @@ impl Shard {
         match alarm {
             Alarm::Head | Alarm::Body => self.request_too_slow(key),
             Alarm::KeepAlive => self.end(key),
+            Alarm::EngineIo => self.engine_io_alarm(key),
             Alarm::PollOver => self.poll_over(key),
             // Whatever waits for it still: the peer had its time.
             Alarm::CloseDue => {
@@ -117,7 +118,7 @@ impl Shard {
                 }
                 false
             }
-            Protocol::Http(_) | Protocol::Away => false,
+            Protocol::Http(_) | Protocol::EngineIo(_) | Protocol::Probe(_) | Protocol::Away => false,
         };
         self.push(key, &out, None);
         asked
