@@ -4,16 +4,20 @@
 //! Only with the feature `fuzzing`; nothing here is part of the server.
 
 mod config;
+mod engineio;
 mod http;
 mod input;
 mod shard;
+mod socketio;
 mod sse;
 mod text;
 mod ws;
 
 pub use config::config;
+pub use engineio::engineio;
 pub use http::{http_chunked, http_connection, http_head};
 pub use shard::{Reach, shard, shard_reach};
+pub use socketio::socketio;
 pub use sse::sse_writer;
 pub use text::{ballots, forms, negotiation, paths, positions, session_names, utf8};
 pub use ws::{ws_close, ws_connection, ws_handshake, ws_reader};
@@ -25,6 +29,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("ballots", ballots),
     ("config", config),
+    ("engineio", engineio),
     ("forms", forms),
     ("http_chunked", http_chunked),
     ("http_connection", http_connection),
@@ -34,6 +39,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("positions", positions),
     ("session_names", session_names),
     ("shard", shard),
+    ("socketio", socketio),
     ("sse_writer", sse_writer),
     ("utf8", utf8),
     ("ws_close", ws_close),

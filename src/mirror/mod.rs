@@ -6,7 +6,7 @@ pub mod sendlog;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::base::keys::{ConnKey, SessionKey};
+use crate::base::keys::{ConnKey, ListenerId, SessionKey};
 use crate::base::limits::Limits;
 use crate::base::segment::Slice;
 use crate::base::time::Time;
@@ -88,8 +88,8 @@ pub enum View {
     Framed(Encoding),
     /// The JSON of a plain GET.
     Json,
-    /// A page.
-    Page(PageId, Language),
+    /// A page, with the links of this listener.
+    Page(PageId, Language, ListenerId),
 }
 
 /// What a publication is to a mirror.

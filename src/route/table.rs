@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::page::Link;
-use super::{Aim, PathPattern, Route, Serve, Setup, Target};
+use super::{Aim, PathPattern, Pattern, Route, Serve, Setup, Target};
 use crate::base::keys::ListenerId;
 use crate::base::limits::CHANNEL_NAME_BYTES_MAX;
 use crate::engine::ClassId;
-use crate::kind::user_name;
+use crate::kind::{Kind, user_name};
 
 /// What a request is for.
 #[derive(Clone, PartialEq, Debug)]
@@ -115,7 +115,12 @@ impl Setup {
         if name.is_empty() || name.len() > CHANNEL_NAME_BYTES_MAX {
             return None;
         }
-        self.class_of(name).map(|class| Target { channel: Arc::from(name), class })
+        let class = self.class_of(name)?;
+        // Of `direct`, the rest is a user's name.
+        if let (Kind::Direct, Pattern::Prefix(prefix)) = (self.class(class).kind, &self.class(class).pattern) {
+            user_name(&name[prefix.len()..]).ok()?;
+        }
+        Some(Target { channel: Arc::from(name), class })
     }
 }
 
@@ -179,8 +184,8 @@ mod tests {
     use super::*;
     use crate::base::limits::Limits;
     use crate::engine::{ChannelSpec, Data};
-    use crate::kind::{Kind, Manners};
-    use crate::route::{Class, Dialect, DialectId, Pattern};
+    use crate::kind::Manners;
+    use crate::route::{Class, Dialect, DialectId};
 
     fn class(pattern: Pattern) -> Class {
         let spec = ChannelSpec {

@@ -29,7 +29,10 @@ impl Shard {
         match read_post(kind, media, request.body) {
             Some(content) => self.publish(key, out, how, target, Reply::Json, content),
             None => {
-                let expected = "application/x-www-form-urlencoded, application/json or text/plain";
+                let expected = match kind {
+                    Kind::Table => "application/json",
+                    _ => "application/x-www-form-urlencoded, application/json or text/plain",
+                };
                 self.refuse(out, &how, 415, "unsupported_media_type", expected, &[])
             }
         }

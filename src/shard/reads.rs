@@ -190,12 +190,15 @@ impl Shard {
         let Some(at) = mirror.live().map(|standing| standing.at()) else {
             return;
         };
-        let target = crate::route::Target { channel: mirror.channel.clone(), class: mirror.class };
-        let html = mirror.view(View::Page(page, language), |snapshot| {
+        let Some(listener) = self.conns.get(key).map(|conn| conn.listener) else { return };
+        let setup = &self.setup;
+        let target = mirror.target();
+        let html = mirror.view(View::Page(page, language, listener), |snapshot| {
             let State::Tally { options, counts } = snapshot.state else {
                 return None;
             };
-            let view = page::View { channel: snapshot.channel, at: snapshot.history.at(), options, counts };
+            let links = &setup.links(listener);
+            let view = page::View { channel: snapshot.channel, at: snapshot.history.at(), options, counts, links };
             Some(page::render(page, language, &view).into_bytes())
         });
         let session = session.filter(|_| !how.head_only);

@@ -8,7 +8,7 @@ import { load } from './installed.mjs';
 
 const { chromium } = await load('playwright-core');
 const [executablePath, address, pictures] = process.argv.slice(2);
-const url = `http://${address}/`;
+const url = `http://${address}/vote`;
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const report = (step, seen = {}) => console.log(JSON.stringify({ step, ...seen }));
 

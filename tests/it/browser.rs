@@ -79,7 +79,7 @@ fn pictures() -> PathBuf {
     folder
 }
 
-fn chromium() -> &'static str {
+pub(crate) fn chromium() -> &'static str {
     let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
     known.into_iter().find(|path| Path::new(path).exists()).expect("chromium is installed: run scripts/test")
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod browser;
+mod browser_pages;
 mod clients;
 mod config;
 mod conformance;

@@ -1,107 +1,9 @@
-//! The pages: HTML with a channel's present state rendered into it. A page is one response: its style, script and icon
-//! are inside, nothing is fetched from elsewhere, and it is of use without its script too.
+//! The vote page: the present state is rendered into it.
 
-use std::sync::LazyLock;
-
-use minijinja::Environment;
-use minijinja::value::{Serde, Value};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::{Command, Language, Link, PageId, Place, Shown, channel_path, framed, render_fixed};
 use crate::engine::{Position, TallyOption};
-
-/// Which page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PageId {
-    /// The vote page.
-    Vote,
-    /// An index of what runs.
-    Index,
-    /// One-to-one chat.
-    Chat,
-    /// A group.
-    Group,
-    /// A shared table.
-    Table,
-    /// The same through the official Socket.IO client.
-    TableSocketIo,
-}
-
-impl PageId {
-    /// All pages.
-    pub const ALL: [PageId; 6] =
-        [PageId::Vote, PageId::Index, PageId::Chat, PageId::Group, PageId::Table, PageId::TableSocketIo];
-
-    /// The name in a configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            PageId::Vote => "vote",
-            PageId::Index => "index",
-            PageId::Chat => "chat",
-            PageId::Group => "group",
-            PageId::Table => "table",
-            PageId::TableSocketIo => "table-socket.io",
-        }
-    }
-}
-
-/// What a page of no fixed state is given.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The name of its channel; for the chat the beginning of the users' channels.
-    pub channel: Option<&'a str>,
-    /// The pages of the same listener, itself included.
-    pub links: &'a [Link<'a>],
-}
-
-/// A page of the same listener.
-#[derive(Clone, Copy, Debug)]
-pub struct Link<'a> {
-    /// Which.
-    pub page: PageId,
-    /// Where.
-    pub path: &'a str,
-    /// Its channel.
-    pub channel: Option<&'a str>,
-}
-
-/// A page that does not show its channel's present state by itself.
-pub fn render_fixed(page: PageId, language: Language, place: &Place<'_>) -> String {
-    let _ = (page, language, place);
-    String::new()
-}
-
-/// In which language a page is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Language {
-    /// `en`
-    English,
-    /// `zh`
-    Chinese,
-}
-
-impl Language {
-    /// The tags of all languages; the first is for those who want none of them.
-    pub const OFFERED: [&str; 2] = ["en", "zh"];
-
-    /// The language of a tag (RFC 5646): its primary subtag counts, so `zh-Hant-TW` is Chinese; an unknown one is English.
-    pub fn from_tag(tag: &str) -> Language {
-        let primary = tag.split(['-', '_']).next().unwrap_or_default();
-        if primary.eq_ignore_ascii_case("zh") { Language::Chinese } else { Language::English }
-    }
-
-    /// Its tag, one of [`OFFERED`](Self::OFFERED).
-    pub fn tag(self) -> &'static str {
-        Self::OFFERED[self.index()]
-    }
-
-    fn index(self) -> usize {
-        match self {
-            Language::English => 0,
-            Language::Chinese => 1,
-        }
-    }
-}
 
 /// What a page shows: a channel's state at a position.
 #[derive(Clone, Copy, Debug)]
@@ -114,17 +16,28 @@ pub struct View<'a> {
     pub options: &'a [TallyOption],
     /// A count for each option; one that is missing is 0.
     pub counts: &'a [u64],
+    /// All pages of the same listener, this one too, in the order of the configuration.
+    pub links: &'a [Link<'a>],
 }
 
-/// The page as HTML, UTF-8. Everything in `view` is escaped.
+/// The page as HTML, UTF-8. Everything in `view` is escaped. Pages that show no present state are as
+/// [`render_fixed`] makes them.
 pub fn render(page: PageId, language: Language, view: &View<'_>) -> String {
+    let place = Place { channel: Some(view.channel), links: view.links };
     match page {
-        PageId::Vote => render_vote(language, view),
-        PageId::Index | PageId::Chat | PageId::Group | PageId::Table | PageId::TableSocketIo => String::new(),
+        PageId::Vote => {
+            let first = view.options.first().map_or("1", |option| option.id.as_str());
+            let command = Command { before: format!("curl -d choice={first}"), path: channel_path(view.channel) };
+            let shown = Shown { at: Some(view.at.to_string()), command: Some(command) };
+            framed(page, language, &place, shown, &ballot(language, view))
+        }
+        PageId::Index | PageId::Chat | PageId::Group | PageId::Table | PageId::TableSocketIo => {
+            render_fixed(page, language, &place)
+        }
     }
 }
 
-fn render_vote(language: Language, view: &View<'_>) -> String {
+fn ballot<'a>(language: Language, view: &View<'a>) -> Ballot<'a> {
     let of = |index: usize| view.counts.get(index).copied().unwrap_or(0);
     let counts: Vec<u64> = (0..view.options.len()).map(of).collect();
     let total = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
@@ -143,29 +56,12 @@ fn render_vote(language: Language, view: &View<'_>) -> String {
             standing: standings[index],
         })
         .collect();
-    let ballot = Ballot {
-        language: language.tag(),
-        channel: view.channel,
-        path: channel_path(view.channel),
-        at: view.at.to_string(),
-        total,
-        strokes: strokes_drawn(total),
-        marks: MARKS[language.index()],
-        options,
-    };
-    PAGES
-        .get_template("vote.html")
-        .and_then(|template| template.render(Serde(&ballot)))
-        .expect("the template is fixed and every value that it names is given")
+    Ballot { total, strokes: strokes_drawn(total), marks: MARKS[language.index()], options }
 }
 
 /// What the template of the vote page is given.
 #[derive(Serialize)]
 struct Ballot<'a> {
-    language: &'static str,
-    channel: &'a str,
-    path: String,
-    at: String,
     total: u64,
     strokes: u64,
     marks: [&'static str; 5],
@@ -185,32 +81,6 @@ struct Row<'a> {
     /// `leads`, `tied` or nothing.
     standing: &'static str,
 }
-
-/// Made once, never changed: all cores render from it.
-static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let icon = include_str!("../../web/icon.svg").trim_ascii();
-    let icon_url = format!("data:image/svg+xml,{}", utf8_percent_encode(icon, NON_ALPHANUMERIC));
-    let mut pages = Environment::new();
-    for (name, part) in [
-        ("style", include_str!("../../web/style.css")),
-        ("script", include_str!("../../web/vote.js")),
-        ("icon", icon),
-        ("icon_url", &icon_url),
-    ] {
-        pages.add_global(name, Value::from_safe_string(part.into()));
-    }
-    for language in [Language::English, Language::Chinese] {
-        let texts = texts(language);
-        // The script reads them from an attribute: escaped there by the template, so that no text can end it.
-        let json = serde_json::Value::Object(texts.clone()).to_string();
-        pages.add_global(format!("texts_{}", language.tag()), Value::from(Serde(texts)));
-        pages.add_global(format!("texts_json_{}", language.tag()), json);
-    }
-    pages
-        .add_template("vote.html", include_str!("../../web/vote.html"))
-        .expect("the template is fixed, and every test of this file reads it");
-    pages
-});
 
 /// Five strokes that people count by, in a box of 32 x 24: the five-bar gate, and the five strokes of 正.
 const MARKS: [[&str; 5]; 2] = [
@@ -233,12 +103,6 @@ fn strokes_drawn(total: u64) -> u64 {
 fn label(option: &TallyOption, language: Language) -> &str {
     let wanted = |(tag, _): &&(_, String)| tag == language.tag();
     option.labels.iter().find(wanted).or(option.labels.first()).map_or(option.id.as_str(), |(_, text)| text.as_str())
-}
-
-/// The channel's URL on this server: everything but letters, digits, `-._~` and `/` is percent-encoded.
-fn channel_path(channel: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-    format!("/c/{}", utf8_percent_encode(channel, KEPT))
 }
 
 fn width(count: u64, total: u64) -> String {
@@ -279,73 +143,6 @@ fn standings(counts: &[u64]) -> Vec<&'static str> {
     counts.iter().map(standing).collect()
 }
 
-/// What the page says, in one language.
-fn texts(language: Language) -> serde_json::Map<String, serde_json::Value> {
-    let text = |(key, texts): &(&str, [&str; 2])| ((*key).into(), texts[language.index()].into());
-    TEXTS.iter().map(text).collect()
-}
-
-/// By key, in the order of [`Language::OFFERED`]. `{}` is put in by the script; `code_*` are the refusals of the protocol.
-const TEXTS: &[(&str, [&str; 2])] = &[
-    ("title", ["Cast your vote", "投票"]),
-    ("heading", ["Cast your vote.", "请投一票"]),
-    (
-        "intro",
-        [
-            "Tap a candidate. Everyone who is watching sees the mark at once.",
-            "点选候选项，所有在看的人立刻就能看到这一笔。",
-        ],
-    ),
-    ("candidates", ["Candidates", "候选项"]),
-    ("vote_for", ["Vote for", "投给"]),
-    ("vote", ["vote", "票"]),
-    ("votes", ["votes", "票"]),
-    ("listener", ["watching now", "人正在看"]),
-    ("listeners", ["watching now", "人正在看"]),
-    ("leads", ["Leading", "领先"]),
-    ("tied", ["Tied", "并列"]),
-    ("yours", ["Yours", "你投的"]),
-    ("connecting", ["Connecting", "正在连接"]),
-    ("live", ["Live", "已连接"]),
-    ("waiting", ["Reconnecting", "正在重连"]),
-    ("offline", ["Offline", "网络已断开"]),
-    ("in_seconds", ["in {} s", "{} 秒后重试"]),
-    ("now", ["Now", "马上重试"]),
-    ("counted", ["Your vote for {} is counted.", "已计入：你投给了{}。"]),
-    ("refused", ["Not counted: {}", "未计入：{}"]),
-    (
-        "unsent",
-        ["Not sent: there is no connection. Vote again when it is back.", "未发送：连接已断开。恢复后请再投一次。"],
-    ),
-    (
-        "unknown",
-        [
-            "The connection broke: your vote for {} may or may not be counted.",
-            "连接中断：你投给{}的这一票是否计入，尚不清楚。",
-        ],
-    ),
-    ("crowded", ["Not sent: your earlier votes are still on their way.", "未发送：之前的投票还在途中。"]),
-    ("announce_lead", ["{} leads.", "{}领先。"]),
-    ("announce_tie", ["There is a tie for the lead.", "目前并列领先。"]),
-    ("code_unknown_option", ["there is no such candidate.", "没有这个候选项。"]),
-    ("code_malformed", ["the server could not read it.", "服务器无法识别。"]),
-    ("code_read_only", ["voting is not allowed from here.", "此处不允许投票。"]),
-    ("code_wrong_type", ["this channel takes no votes.", "该频道不接受投票。"]),
-    ("code_full", ["the server is full.", "服务器已满。"]),
-    ("code_busy", ["the server is busy. Try again in a moment.", "服务器繁忙，请稍后再试。"]),
-    ("code_failed", ["the vote failed and begins anew.", "投票出现故障，已重新开始。"]),
-    ("code_not_found", ["this vote does not exist any more.", "该投票已不存在。"]),
-    (
-        "without_script",
-        [
-            "Without JavaScript this page reloads itself every two seconds; the answer to a vote appears here:",
-            "未启用 JavaScript：页面每两秒自动刷新，投票结果显示在下面：",
-        ],
-    ),
-    ("answer", ["Answer to your vote", "投票结果"]),
-    ("elsewhere", ["From a terminal", "在终端里投票"]),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,7 +157,7 @@ mod tests {
 
     fn page(language: Language, channel: &str, options: &[TallyOption], counts: &[u64]) -> String {
         let at = Position { epoch: Epoch(0xe1f), revision: 8 };
-        let view = View { channel, at, options, counts };
+        let view = View { channel, at, options, counts, links: &[] };
         render(PageId::Vote, language, &view)
     }
 
@@ -418,18 +215,6 @@ mod tests {
             assert!(text.contains("<noscript><meta http-equiv=\"refresh\" content=\"2\"></noscript>"));
             assert!(!text.contains("{{") && !text.contains("{%"));
         }
-    }
-
-    #[test]
-    fn nothing_is_fetched_and_nothing_ends_the_inlined_parts() {
-        let text = page(Language::English, "vote", &lunch(), &[]);
-        for part in [" src=", "<link rel=\"stylesheet\"", "@import", "href=\"http", "eval(", " onclick="] {
-            assert!(!text.contains(part), "{part}");
-        }
-        for (tag, end, count) in [("<script>", "</script", 1), ("<style>", "</style", 1)] {
-            assert_eq!((text.matches(tag).count(), text.matches(end).count()), (count, count));
-        }
-        assert!(text.contains("href=\"data:image"));
     }
 
     #[test]
@@ -517,22 +302,5 @@ mod tests {
         assert_eq!(standings(&[0, 0]), ["", ""]);
         assert_eq!(standings(&[2, 1, 0]), ["leads", "", ""]);
         assert_eq!(standings(&[2, 1, 2]), ["tied", "", "tied"]);
-    }
-
-    #[test]
-    fn a_language_is_found_by_its_tag() {
-        for tag in ["zh", "ZH", "zh-CN", "zh-Hant-TW", "zh_CN"] {
-            assert_eq!(Language::from_tag(tag), Language::Chinese, "{tag}");
-        }
-        for tag in ["en", "en-GB", "", "*", "zha", "fr"] {
-            assert_eq!(Language::from_tag(tag), Language::English, "{tag}");
-        }
-        for tag in Language::OFFERED {
-            assert_eq!(Language::from_tag(tag).tag(), tag);
-        }
-        for (key, texts) in TEXTS {
-            assert!(texts.iter().all(|text| !text.is_empty()), "{key}");
-            assert_eq!(texts[0].matches("{}").count(), texts[1].matches("{}").count(), "{key}");
-        }
     }
 }
