@@ -63,6 +63,11 @@ impl Encoder {
         Some(&self.message)
     }
 
+    /// Writes that of `before` rows none stands behind the last any more, if the dialect needs it; otherwise nothing.
+    pub fn emptied(&mut self, transport: Transport, dialect: &Dialect, state: &State, before: usize) -> &[u8] {
+        self.all(transport, |text, each| dialect.emptied(state, before, text, each))
+    }
+
     /// Writes that what follows continues at `at`, if the dialect can say it; otherwise nothing.
     pub fn resumed(&mut self, transport: Transport, dialect: &Dialect, snapshot: &Snapshot<'_>, at: Position) -> &[u8] {
         self.all(transport, |text, each| dialect.resumed(snapshot.channel, snapshot.kind, at, text, each))

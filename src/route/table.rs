@@ -105,6 +105,13 @@ impl Setup {
         }
     }
 
+    /// Whether an Engine.IO endpoint is at this path.
+    pub fn has_engine_io(&self, listener: ListenerId, path: &str) -> bool {
+        self.routes.iter().any(|route| {
+            route.listener == listener && matches!(route.serve, Serve::EngineIo(_)) && route.path.fits(path).is_some()
+        })
+    }
+
     /// What a path has behind the route's that serves this.
     pub fn rest_of<'p>(&self, listener: ListenerId, serve: &Serve, path: &'p str) -> &'p str {
         let of_it = |route: &&Route| route.listener == listener && std::ptr::eq(&raw const route.serve, serve);

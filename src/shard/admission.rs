@@ -106,7 +106,7 @@ impl Shard {
         conn.standing = Standing::TurnedAway;
         let key = self.conns.insert(conn);
         self.admission.turned_away += 1;
-        let how = Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None };
+        let how = Answering::closing();
         // Without a body, because the request that it will be taken for an answer to may be a HEAD.
         let mut out = Vec::new();
         self.write_response(&mut out, &how, 503, &[], b"");

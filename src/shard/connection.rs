@@ -146,6 +146,15 @@ pub(super) struct Answering {
     pub(super) minor_version: u8,
     /// The `Origin`, if it is allowed.
     pub(super) origin: Option<Box<str>>,
+    /// Its page may send what it has of this host along, as Socket.IO's older clients do.
+    pub(super) credentials: bool,
+}
+
+impl Answering {
+    /// An answer that is the last, if there is one.
+    pub(super) const fn closing() -> Answering {
+        Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None, credentials: false }
+    }
 }
 
 /// What a connection waits for.

@@ -10,7 +10,7 @@ use super::timers::Timer;
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::MIRROR_LINGER;
-use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal};
+use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal, State};
 use crate::mirror::encoding::{Encoding, Transport};
 use crate::mirror::sendlog::Place;
 use crate::mirror::{Mirror, Sequel};
@@ -222,7 +222,12 @@ impl Shard {
                     self.attached(key, attached);
                 }
             }
-            (Asker::Mirror(key), Err(refusal)) => self.fail_mirror(key, refusal),
+            // Only a refused attachment ends a mirror: a name that it told again may have lost its place.
+            (Asker::Mirror(key), Err(refusal)) => {
+                if self.mirrors.get(key).is_some_and(|mirror| mirror.attaching == Some(outcome.ticket.number)) {
+                    self.fail_mirror(key, refusal);
+                }
+            }
             (Asker::Mirror(_), Ok(Answer::Accepted(_) | Answer::Joined { .. })) => {}
             (Asker::Connection(key), _) => {
                 // After an overflow an answer may come before publications of earlier revisions: it waits for them.
@@ -245,6 +250,10 @@ impl Shard {
         let first_time = known_listeners.is_none();
         let Some(spec) = &self.setup.class(mirror.class).spec else { return };
         let presence = if first_time { Vec::new() } else { mirror.presence_since(attached) };
+        let rows_before = match mirror.standing.as_ref().map(|standing| &standing.state) {
+            Some(State::Table(table)) => table.rows().len(),
+            Some(State::Log | State::Tally { .. }) | None => 0,
+        };
         match mirror.attached(attached, spec) {
             Some(news) => {
                 for publication in news {
@@ -252,7 +261,7 @@ impl Shard {
                 }
             }
             None if first_time => {}
-            None => self.tell_gap(key),
+            None => self.tell_gap(key, rows_before),
         }
         if let Some(standing) = self.mirrors.get_mut(key).and_then(|mirror| mirror.standing.as_mut()) {
             standing.users = attached.users.iter().cloned().collect();
@@ -277,7 +286,8 @@ impl Shard {
     }
 
     /// There is a gap on running streams: who can be told gets the present state, who cannot is to come back.
-    fn tell_gap(&mut self, key: MirrorKey) {
+    /// `rows_before`: as many rows of a table were shown.
+    fn tell_gap(&mut self, key: MirrorKey, rows_before: usize) {
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
@@ -287,9 +297,16 @@ impl Shard {
         let mut untold: Vec<ConnKey> = Vec::new();
         for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
             let dialect = self.setup.dialect(encoded.encoding.dialect);
-            match self.encoder.snapshot(encoded.encoding.transport, dialect, &snapshot) {
+            let transport = encoded.encoding.transport;
+            match self.encoder.snapshot(transport, dialect, &snapshot) {
+                // Of an empty table there may be nothing to say.
+                Some([]) => {}
                 Some(message) => encoded.log.append(message),
                 None => untold.extend(encoded.log.conns()),
+            }
+            let emptied = self.encoder.emptied(transport, dialect, &standing.state, rows_before);
+            if !emptied.is_empty() {
+                encoded.log.append(emptied);
             }
         }
         let parked = std::mem::take(&mut mirror.parked);
@@ -380,6 +397,8 @@ impl Shard {
             self.close_websocket(conn, code, reason);
         }
         let Some(mirror) = self.forget_mirror(key) else { return };
+        // The engine may have it that this core listens: not any more.
+        self.ask(&mirror.target(), Asker::Mirror(key), 0, Act::Detach);
         self.parked_polls -= mirror.parked.len();
         let reads: Vec<ConnKey> = self.reads.iter().filter(|(_, of)| *of == key).map(|(conn, _)| *conn).collect();
         self.reads.retain(|(_, of)| *of != key);

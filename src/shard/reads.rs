@@ -10,6 +10,7 @@ use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::TURN_READ_BYTES_MAX;
 use crate::base::time::Time;
 use crate::engine::{Asker, Origin, Position, Publication, Refusal, State};
+use crate::kind::Kind;
 use crate::mirror::View;
 use crate::mirror::encoding::Encoding;
 use crate::route::dialect::own;
@@ -249,7 +250,8 @@ impl Shard {
         let kept = match (&replay, joining) {
             (Some(_), _) => Vec::new(),
             (None, _) if dialect.has_snapshots() => Vec::new(),
-            (None, Joining::Joined { heard }) if manners.keep_for_absent => {
+            // One to one: from when the name was there, nobody was told that it was not.
+            (None, Joining::Joined { heard }) if mirror.kind == Kind::Direct => {
                 standing.history.recent().filter(|kept| kept.last > heard).cloned().collect()
             }
             (None, _) => {

@@ -172,7 +172,8 @@ impl Shard {
         let setup = self.setup.clone();
         let origin = head.header_str("origin");
         let origin_is_allowed = setup.listeners[usize::from(listener.0)].origins.allow(origin);
-        let how = Answering {
+        let mut how = Answering {
+            credentials: false,
             head_only: head.method == "HEAD",
             keep_alive: head.keep_alive,
             minor_version: head.minor_version,
@@ -181,6 +182,7 @@ impl Shard {
         let Some(path) = http::decode_path(head.path) else {
             return self.refuse(out, &how, 400, "malformed", "a path of percent-encoded UTF-8", &[]);
         };
+        how.credentials = origin.is_some() && setup.has_engine_io(listener, &path);
         if head.method == "OPTIONS" {
             return self.options(out, &how, &setup.allowed(listener, &path), head.target == "*");
         }
@@ -198,7 +200,7 @@ impl Shard {
             Found::Nothing => return self.refuse(out, &how, 404, "not_found", "a path that is served here", &[]),
         };
         let switches = websocket && matches!(serve, Serve::Channels | Serve::WebSocket { .. } | Serve::EngineIo(_));
-        if !origin_is_allowed && (switches || head.method == "POST") {
+        if !origin_is_allowed && (switches || how.credentials || head.method == "POST") {
             return self.refuse(out, &how, 403, "foreign_origin", "a page of an origin that is allowed here", &[]);
         }
         let reads_body = match serve {

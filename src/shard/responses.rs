@@ -61,6 +61,9 @@ impl Shard {
         if let Some(origin) = &how.origin {
             all.extend([("Access-Control-Allow-Origin", &**origin), ("Vary", "Origin")]);
             all.push(("Access-Control-Expose-Headers", "ETag"));
+            if how.credentials {
+                all.push(("Access-Control-Allow-Credentials", "true"));
+            }
         }
         if status == 503 {
             all.push(("Retry-After", "1"));
@@ -198,7 +201,7 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else { return };
         let Protocol::Http(http) = &conn.protocol else { return };
         if http.phase() != crate::conn::http::Phase::Idle {
-            let how = Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None };
+            let how = Answering::closing();
             let mut out = Vec::new();
             let body = b"request_timeout: the request took too long to arrive\n";
             self.write_response(&mut out, &how, 408, &[("Content-Type", TEXT)], body);

@@ -71,10 +71,18 @@ pub(super) fn change(state: &State, change: &TableChange, scratch: &mut Vec<u8>,
         }
         Edit::Delete { index, .. } => {
             rows(table, *index as usize, len, scratch, each);
-            let empty = CellValue::text("");
-            for column in table.columns() {
-                text(scratch, None, each, |out| cell(out, len, &empty.0, &column.id));
-            }
+            emptied(state, len + 1, scratch, each);
+        }
+    }
+}
+
+/// Empty cells where, of `before` rows, none stands any more.
+pub(super) fn emptied(state: &State, before: usize, scratch: &mut Vec<u8>, each: Each<'_>) {
+    let State::Table(table) = state else { return };
+    let empty = CellValue::text("");
+    for index in table.rows().len()..before {
+        for column in table.columns() {
+            text(scratch, None, each, |out| cell(out, index, &empty.0, &column.id));
         }
     }
 }

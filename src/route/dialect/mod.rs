@@ -216,6 +216,15 @@ impl Dialect {
         }
     }
 
+    /// Writes, where rows are named by where they stand, that of `before` rows none stands behind the last any more.
+    pub fn emptied(&self, state: &State, before: usize, scratch: &mut Vec<u8>, each: Each<'_>) {
+        match self {
+            Dialect::Cells => bare::emptied(state, before, scratch, each),
+            Dialect::Event { of, .. } => self.wrap(each, |each| of.emptied(state, before, scratch, each)),
+            Dialect::Tallycast | Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } => {}
+        }
+    }
+
     /// Whether it can say the present state, and so that there was a gap.
     pub fn has_snapshots(&self) -> bool {
         match self {

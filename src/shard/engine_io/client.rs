@@ -149,7 +149,7 @@ fn encoding(namespace: &Namespace, version: Version) -> Encoding {
 }
 
 /// Nothing is answered in HTTP any more.
-const HOW: Answering = Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None };
+const HOW: Answering = Answering::closing();
 
 // What clients say.
 impl Shard {
@@ -160,6 +160,9 @@ impl Shard {
             Data::Text(text) => client.reader.text(&text),
             Data::Binary(bytes) => client.reader.binary(&bytes),
         };
+        let (now, wait) = (self.now, self.setup.limits.body_wait);
+        let due = client.reader.is_waiting().then_some(now + wait);
+        talk.attachments_due = due.map(|due| talk.attachments_due.unwrap_or(due));
         let Some(message) = message.map_err(|_| Ending::Violation("a packet is malformed"))? else { return Ok(()) };
         match message {
             Message::Connect { namespace, query, auth } => {

@@ -72,6 +72,27 @@ fn next_frame(frames: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     Some((first & 0x0f == 1, body, rest))
 }
 
+/// How many packets there are, counted up to `max`.
+pub(super) fn count(mut frames: &[u8], max: usize) -> usize {
+    let mut packets = 0;
+    while packets < max
+        && let Some((_, _, rest)) = next_frame(frames)
+    {
+        (packets, frames) = (packets + 1, rest);
+    }
+    packets
+}
+
+/// Where the first `packets` of them end.
+pub(super) fn end_of(frames: &[u8], packets: usize) -> usize {
+    let mut left = frames;
+    for _ in 0..packets {
+        let Some((_, _, rest)) = next_frame(left) else { break };
+        left = rest;
+    }
+    frames.len() - left.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +118,11 @@ mod tests {
                 text(Kind::Message, &"y".repeat(70_000)),
             ];
             assert_eq!(read, expected);
+        }
+        let frames = [packet(Kind::Ping, ""), packet(Kind::Message, "x"), packet(Kind::Ping, "")].concat();
+        let ends = [0, 3, 7, 10, 10];
+        for (packets, end) in ends.into_iter().enumerate() {
+            assert_eq!((end_of(&frames, packets), count(&frames, packets)), (end, packets.min(3)));
         }
         assert_eq!(next_frame(b""), None);
         assert_eq!(next_frame(b"\x81\x05abc"), None);

@@ -122,7 +122,7 @@ impl Shard {
             (None, "GET") => self.engine_io_polling(key, out, &how, endpoint, &wanted),
             (None, _) => self.refuse_engine_io(out, &how, Fault::Method),
             (Some(sid), "GET") => {
-                let waits = Waits::Poll { version: wanted.version, base64: wanted.base64 };
+                let waits = Waits::Poll;
                 self.ask_session(key, out, how, (sid, endpoint, wanted.version), waits, Ask::Poll)
             }
             (Some(sid), "POST") => {
@@ -257,6 +257,7 @@ impl Shard {
             sid: Sid { core: self.core, key, secret: self.random.random() },
             heartbeat: Heartbeat::new(endpoint, version, self.now),
             connect_due,
+            attachments_due: None,
             client,
         }
     }

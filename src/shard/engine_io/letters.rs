@@ -10,7 +10,7 @@ use crate::route::EngineIo;
 use crate::shard::connection::{Answering, Pending, Protocol, Stage};
 use crate::shard::responses::{JSON, refusal_json};
 use crate::shard::{Mail, Shard};
-use crate::wire::engineio::{Kind, Version};
+use crate::wire::engineio::Version;
 
 /// See the module.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub(super) enum Answer {
     TooLarge,
     /// 503: too many GETs wait already.
     Full,
+    /// 503: the server stops.
+    Over,
 }
 
 /// What a connection waits for.
@@ -87,10 +89,7 @@ pub(in crate::shard) struct Waiting {
 
 #[derive(Debug)]
 pub(super) enum Waits {
-    Poll {
-        version: Version,
-        base64: bool,
-    },
+    Poll,
     Post,
     Upgrade {
         accept: [u8; 28],
@@ -221,6 +220,10 @@ impl Shard {
                     refusal_json("too_large", "no more than the handshake's maxPayload, in no more than 16384 packets");
                 self.answer(to.conn, &how, 413, &[("Content-Type", JSON)], &body);
             }
+            Answer::Over => {
+                let body = refusal_json("busy", "the server stops: try again later");
+                self.answer(to.conn, &how, 503, &[("Content-Type", JSON)], &body);
+            }
             Answer::Full => {
                 let body = refusal_json("full", "fewer polls at a time");
                 self.answer(to.conn, &how, 503, &[("Content-Type", JSON)], &body);
@@ -242,10 +245,7 @@ impl Shard {
         let to = Requester { core: self.core, conn: key, number: waiting.number };
         let sid = waiting.sid;
         let answer = match &waiting.waits {
-            Waits::Poll { version, base64 } => {
-                let (body, media) = super::frames::payload_of(*version, *base64, Kind::Close, "");
-                Answer::Payload { body, media }
-            }
+            Waits::Poll => Answer::Over,
             Waits::Post | Waits::Upgrade { .. } => Answer::Fault(Fault::Session),
             Waits::Take => return,
         };

@@ -42,6 +42,8 @@ use upgrade::Taking;
 const UPGRADE_WAIT: Duration = Duration::from_secs(10);
 /// How long an upgraded session may wait for the engine's answers before it moves.
 const MOVE_WAIT: Duration = Duration::from_secs(1);
+/// Packets that a GET gets at once; the next GET gets the rest. Clients in Python refuse a payload of more.
+const POLL_PACKETS_MAX: usize = 16;
 /// Packets of one POST.
 const PAYLOAD_PACKETS_MAX: usize = 16 << 10;
 
@@ -110,6 +112,8 @@ struct Talk {
     heartbeat: Heartbeat,
     /// By when the client must have joined a namespace.
     connect_due: Option<Time>,
+    /// By when the attachments of the packet in hand must have come.
+    attachments_due: Option<Time>,
     /// The Socket.IO part; none at an endpoint that echoes.
     client: Option<Client>,
 }
@@ -200,7 +204,8 @@ impl Heartbeat {
 
 impl Talk {
     fn deadline(&self) -> Time {
-        self.connect_due.map_or(self.heartbeat.due, |due| due.min(self.heartbeat.due))
+        let others = [self.connect_due, self.attachments_due];
+        others.into_iter().flatten().fold(self.heartbeat.due, Time::min)
     }
 }
 
@@ -232,6 +237,9 @@ impl Shard {
         let talk = &mut session.talk;
         if talk.connect_due.is_some_and(|due| due <= now) {
             return self.close_engine_io(key, close::POLICY, "no namespace was joined in time");
+        }
+        if talk.attachments_due.is_some_and(|due| due <= now) {
+            return self.close_engine_io(key, close::POLICY, "attachments did not come in time");
         }
         if talk.heartbeat.due <= now {
             if !talk.heartbeat.waits {
@@ -291,13 +299,9 @@ impl Shard {
         self.set_alarm(key, Some((self.now + close_wait, Alarm::CloseDue)));
     }
 
-    /// The server stops: the client is told to come back.
+    /// The server stops. There are no words for it in the protocol: a session that is closed by a packet is over for some
+    /// clients, and one whose transport fails is not, so that they come back.
     pub(super) fn stop_engine_io(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get(key) else { return };
-        if !conn.carried && matches!(conn.protocol, Protocol::EngineIo(_)) {
-            let farewell = frames::packet(crate::wire::engineio::Kind::Close, "");
-            self.push(key, &farewell, None);
-        }
         self.close_engine_io(key, close::GOING_AWAY, "the server stops");
     }
 

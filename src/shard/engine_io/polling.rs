@@ -10,7 +10,7 @@ use crate::wire::engineio::{Kind, Version, read_payload};
 
 use super::handshake::Fault;
 use super::letters::{Answer, Ask, Matter, Requester};
-use super::{Carrier, Ending, PAYLOAD_PACKETS_MAX, Session, Sid, frames};
+use super::{Carrier, Ending, PAYLOAD_PACKETS_MAX, POLL_PACKETS_MAX, Session, Sid, frames};
 
 /// What carries a session that has no socket.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Polling {
     pub(super) parked: Option<Requester>,
     /// The GET that was answered last: if it finds nobody, what it had is lost.
     told: Option<Requester>,
+    /// What was taken for the client and found no room in a payload: less than one send.
+    pub(super) rest: Vec<u8>,
     /// The POST that is being read.
     pub(super) posted: Option<Posted>,
     pub(super) upgrade: Upgrade,
@@ -61,7 +63,7 @@ impl Upgrade {
 
 impl Polling {
     pub(super) fn new(base64: bool) -> Polling {
-        Polling { base64, parked: None, told: None, posted: None, upgrade: Upgrade::None }
+        Polling { base64, parked: None, told: None, rest: Vec::new(), posted: None, upgrade: Upgrade::None }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -192,7 +194,8 @@ impl Shard {
             self.relay.parked -= 1;
             let kind = if by_client { Kind::Noop } else { Kind::Close };
             let (body, media) = frames::payload_of(version, polling.base64, kind, "");
-            self.write_answer(who, Answer::Payload { body, media });
+            let over = if self.stopping { Answer::Over } else { Answer::Payload { body, media } };
+            self.write_answer(who, over);
         }
         if let Some(Posted { who, .. }) = polling.posted.take() {
             self.write_answer(who, Answer::Fault(Fault::Request));
@@ -249,7 +252,8 @@ impl Shard {
         let Some(who) = polling.parked else { return 0 };
         let (version, base64, probed) = (session.talk.version, polling.base64, polling.upgrade != Upgrade::None);
         let waits = matches!(polling.upgrade, Upgrade::None | Upgrade::Asked(_));
-        let frames = self.take_frames(key, TURN_READ_BYTES_MAX, touched);
+        let mut frames = self.take_frames(key, TURN_READ_BYTES_MAX, POLL_PACKETS_MAX, touched);
+        let rest = frames.split_off(frames::end_of(&frames, POLL_PACKETS_MAX));
         let (body, media) = match frames.as_slice() {
             [] if waits => return 0,
             [] => {
@@ -264,24 +268,31 @@ impl Shard {
         {
             polling.parked = None;
             polling.told = Some(who);
+            polling.rest = rest;
             self.relay.parked -= 1;
         }
         self.write_answer(who, Answer::Payload { body, media });
         len
     }
 
-    /// Takes what waits for a carried connection, whole messages, until it is more than `bytes_max`.
+    /// Takes what waits for a carried connection, whole messages, until it is more than `bytes_max` or `packets_max`.
     pub(super) fn take_frames(
         &mut self,
         key: ConnKey,
         bytes_max: usize,
+        packets_max: usize,
         touched: &mut Vec<(MirrorKey, u8)>,
     ) -> Vec<u8> {
-        let mut frames = Vec::new();
-        let Some(conn) = self.conns.get_mut(key) else { return frames };
+        let Some(conn) = self.conns.get_mut(key) else { return Vec::new() };
         debug_assert!(conn.carried);
+        let mut frames = match &mut conn.protocol {
+            Protocol::EngineIo(session) => session.polling().map(|polling| std::mem::take(&mut polling.rest)),
+            _ => None,
+        }
+        .unwrap_or_default();
         touched.extend(conn.subscriptions.iter().map(|subscription| (subscription.mirror, subscription.log)));
         while frames.len() < bytes_max
+            && frames::count(&frames, packets_max) < packets_max
             && let Some((parts, slice)) = gather(conn.outgoing.as_deref(), &conn.subscriptions, &self.mirrors)
         {
             frames.extend_from_slice(&slice);

@@ -111,12 +111,13 @@ impl Shard {
             sid: talk.sid,
             heartbeat: talk.heartbeat,
             connect_due: talk.connect_due.take(),
+            attachments_due: talk.attachments_due.take(),
             client: talk.client.as_mut().map(super::Client::hand_over),
         };
         talk.heartbeat.due = now + UPGRADE_WAIT;
         self.refuse_unanswered(key, &moved, &replies);
         let (head, resume) = self.resume_points(key, &moved);
-        let mut frames = self.take_frames(key, usize::MAX, &mut Vec::new());
+        let mut frames = self.take_frames(key, usize::MAX, usize::MAX, &mut Vec::new());
         frames.extend(head);
         self.set_engine_io_alarm(key);
         self.write_to(to.core, Matter::Moved { to, cargo: Box::new(Cargo { talk: moved, frames, resume }) });
@@ -226,7 +227,7 @@ impl Shard {
                 Ok(Packet { kind: Kind::Upgrade, .. }) if !*over => {
                     *over = true;
                     self.write_to(sid.core, Matter::Take { sid: *sid, from });
-                    let how = Answering { head_only: false, keep_alive: false, minor_version: 1, origin: None };
+                    let how = Answering::closing();
                     let waiting = Waiting { sid: *sid, number: from.number, how, waits: Waits::Take };
                     if let Some(conn) = self.conns.get_mut(key) {
                         conn.pending = Some(Box::new(Pending::EngineIo(Box::new(waiting))));
