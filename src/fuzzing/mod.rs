@@ -10,6 +10,7 @@ mod input;
 mod shard;
 mod socketio;
 mod sse;
+mod tables;
 mod text;
 mod ws;
 
@@ -19,6 +20,7 @@ pub use http::{http_chunked, http_connection, http_head};
 pub use shard::{Reach, shard, shard_reach};
 pub use socketio::socketio;
 pub use sse::sse_writer;
+pub use tables::tables;
 pub use text::{ballots, forms, negotiation, paths, positions, session_names, utf8};
 pub use ws::{ws_close, ws_connection, ws_handshake, ws_reader};
 
@@ -41,6 +43,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("shard", shard),
     ("socketio", socketio),
     ("sse_writer", sse_writer),
+    ("tables", tables),
     ("utf8", utf8),
     ("ws_close", ws_close),
     ("ws_connection", ws_connection),
