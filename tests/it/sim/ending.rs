@@ -1,12 +1,24 @@
 //! How a seed ends: everything heals, everyone comes to rest, everyone leaves; each time the whole is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::json;
 use tallycast::base::limits::{LISTENERS_PACE, MIRROR_LINGER};
 
+use super::clients::link::Requests;
+use super::clients::path;
 use super::setup::COOKIE_WAIT;
 use super::world::World;
+
+/// A channel's listeners, as they are.
+#[derive(Debug, Default)]
+struct Heard {
+    count: u64,
+    told: Vec<u64>,
+    names: BTreeSet<String>,
+    connections: Vec<String>,
+}
 
 impl World {
     /// All of the ending.
@@ -50,18 +62,60 @@ impl World {
 
     /// Listeners are counted right: as many as there are, and everyone was told.
     fn check_listeners(&mut self) {
-        let mut heard: BTreeMap<&str, (u64, Vec<u64>)> = BTreeMap::new();
-        for (channel, told) in self.clients.iter().filter_map(|client| client.hears()) {
-            let of = heard.entry(channel).or_default();
-            of.0 += 1;
-            of.1.extend(told);
-        }
-        for (channel, (count, told)) in &heard {
-            assert!(told.iter().all(|told| told == count), "{channel} has {count} listeners, told: {told:?}");
-            if !told.is_empty() {
-                self.scene.coverage.hit("rest: listeners counted right");
+        let mut heard: BTreeMap<String, Heard> = BTreeMap::new();
+        for hears in self.clients.iter().filter_map(|client| client.hears()) {
+            let of = heard.entry(hears.channel.to_owned()).or_default();
+            of.count += 1;
+            of.told.extend(hears.told);
+            let again = hears.name.is_some_and(|name| !of.names.insert(name.to_owned()));
+            if again {
+                self.scene.coverage.hit("rest: two connections of one user");
             }
+            of.connections.extend(hears.me.map(|me| me.to_string()));
         }
+        for channel in self.scene.model.names() {
+            let Heard { count, told, names, connections } = heard.remove(&channel).unwrap_or_default();
+            let World { scene, .. } = self;
+            assert!(told.iter().all(|told| *told == count), "{channel} has {count} listeners, told: {told:?}");
+            if !told.is_empty() {
+                scene.coverage.hit("rest: listeners counted right");
+            }
+            let crowd = scene.model.crowd(&channel);
+            crowd.check_rest(&channel);
+            assert_eq!(crowd.listeners(), count, "{channel}: as the engine has it");
+            assert!(crowd.names.keys().eq(&names), "{channel}: {names:?} are there, not {:?}", crowd.names);
+            let gone = crowd.marks.keys().find(|who| !connections.contains(*who));
+            assert_eq!(gone, None, "{channel}: who is gone edits: {:?}, there are {connections:?}", crowd.marks);
+            if !names.is_empty() {
+                scene.coverage.hit("rest: names known");
+            }
+            self.check_members(&channel, count, &names);
+        }
+        assert!(heard.is_empty(), "what the engine never heard of: {heard:?}");
+    }
+
+    /// Who asks is told the same.
+    fn check_members(&mut self, channel: &str, count: u64, names: &BTreeSet<String>) {
+        let mut requests = Requests::open(&mut self.scene, "who is there");
+        requests.ask("GET", &format!("/c/{}?members", path(channel)), "", b"", ());
+        let response = loop {
+            self.rest();
+            let moved = self.scene.moved;
+            requests.link.pump(&mut self.scene, true);
+            if let Some(((), response)) = requests.next(&self.scene) {
+                break response;
+            }
+            assert_ne!(self.scene.moved, moved, "{channel}: who is there is not answered");
+        };
+        requests.link.finish();
+        requests.link.pump(&mut self.scene, true);
+        self.rest();
+        if response.status == 503 {
+            return;
+        }
+        let expected = json!({"type": "members", "channel": channel, "listeners": count, "users": names});
+        assert_eq!((response.status, response.json()), (200, expected));
+        self.scene.coverage.hit("rest: members asked for");
     }
 
     /// Nobody is there any more. `late`: and what lingers is gone too.
@@ -75,8 +129,9 @@ impl World {
                 census.subscribers,
                 census.private_bytes,
                 census.send_log_bytes,
+                census.names,
             ];
-            assert_eq!(of_clients, [0; 6], "core {id}: {census:?}{}", self.scene.drivers[id].describe());
+            assert_eq!(of_clients, [0; 7], "core {id}: {census:?}{}", self.scene.drivers[id].describe());
             assert!(!late || (census.mirrors, census.timers) == (0, 0), "core {id}, late: {census:?}");
         }
     }

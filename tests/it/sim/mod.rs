@@ -19,6 +19,7 @@ mod random;
 mod scenarios;
 mod scene;
 mod setup;
+mod talks;
 mod wire;
 mod world;
 
@@ -26,8 +27,18 @@ const SEEDS: u64 = 1000;
 const SEED_FIRST: u64 = 1;
 
 /// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
-const MUST_HAPPEN: [&str; 48] = [
+const MUST_HAPPEN: [&str; 82] = [
     "bad: closed for it",
+    "bare: absent",
+    "bare: kept message",
+    "bare: message for all",
+    "bare: message for one",
+    "bare: message from when it joined",
+    "bare: own message passed over",
+    "bare: recent message",
+    "bare: refused",
+    "cells: cell",
+    "cells: refused",
     "client: ping",
     "client: reset",
     "cookie: 429",
@@ -49,9 +60,20 @@ const MUST_HAPPEN: [&str; 48] = [
     "network: short write",
     "network: stalled down",
     "network: stalled up",
+    "people: edits",
+    "people: edits no more",
+    "people: joined",
+    "people: left",
+    "people: members",
     "poll: news",
     "poll: waited in vain",
     "rest: listeners counted right",
+    "rest: marks known",
+    "rest: members asked for",
+    "rest: names known",
+    "rest: page shows the table",
+    "rest: two connections of one user",
+    "server: 503 for a handshake",
     "server: close 1001",
     "server: close 4008",
     "server: closed by reset",
@@ -61,7 +83,9 @@ const MUST_HAPPEN: [&str; 48] = [
     "sse: event",
     "steps: refused",
     "steps: vote seen",
+    "stream: change of a table",
     "stream: listeners",
+    "stream: own message passed over",
     "stream: publication",
     "stream: resumed at the end",
     "stream: resumed behind",
@@ -69,10 +93,21 @@ const MUST_HAPPEN: [&str; 48] = [
     "stream: snapshot behind a gap",
     "stream: snapshot for a bogus position",
     "stream: snapshot instead of a replay",
+    "table: accepted",
+    "table: refused",
+    "table: stale",
+    "talk: absent",
+    "talk: accepted for all",
+    "talk: accepted for one",
+    "talk: refused",
     "web: 304",
+    "web: absent",
     "web: change accepted",
     "web: change refused",
+    "web: members",
     "web: refused, as is right",
+    "web: said",
+    "web: table changed",
     "ws: vote accepted",
     "ws: vote refused",
 ];

@@ -7,9 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tallycast::base::keys::CoreId;
-use tallycast::engine::{Act, Answer, Attached, Body, Change, EngineMail, Op, Outcome, Publication, State};
+use tallycast::engine::{Op, Origin};
 
-use super::setup::OPTIONS;
+use super::setup::{OPTIONS, Sort};
+use present::Present;
+use table::{Change, Table};
+
+mod judge;
+pub(crate) mod present;
+pub(crate) mod table;
 
 /// A position as a client reads it: `hexadecimal-decimal`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +47,10 @@ impl At {
 pub(crate) enum Entry {
     /// Index into the options.
     Vote(usize),
-    Text(String),
-    Binary(Vec<u8>),
+    /// And who says so.
+    Text(String, Option<String>),
+    Binary(Vec<u8>, Option<String>),
+    Table(Change),
 }
 
 /// One epoch of a channel.
@@ -53,6 +61,10 @@ pub(crate) struct Life {
     pub(crate) entries: Vec<Entry>,
     /// Counts by revision, from 0.
     tallies: Vec<[u64; OPTIONS.len()]>,
+    /// Of a table, the table by revision, from 0.
+    tables: Vec<Table>,
+    /// By revision, from 1: who does not get it.
+    skips: Vec<Option<Origin>>,
     /// The last revisions of publications.
     ends: BTreeSet<u64>,
     /// Revisions that an asker was told to be its own.
@@ -60,12 +72,14 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    fn new(epoch: u64) -> Life {
+    fn new(epoch: u64, sort: Sort) -> Life {
         assert_ne!(epoch, 0, "an epoch is never 0");
         Life {
             epoch,
             entries: Vec::new(),
             tallies: vec![Default::default()],
+            tables: if sort == Sort::Table { vec![Table::new()] } else { Vec::new() },
+            skips: Vec::new(),
             ends: BTreeSet::new(),
             claimed: BTreeSet::new(),
         }
@@ -83,9 +97,14 @@ impl Life {
         &self.entries[revision as usize - 1]
     }
 
-    /// Where the publication ends that the revision behind `revision` belongs to.
-    pub(crate) fn next_end(&self, revision: u64) -> Option<u64> {
-        self.ends.range(revision + 1..).next().copied()
+    pub(crate) fn table(&self, revision: u64) -> &Table {
+        &self.tables[revision as usize]
+    }
+
+    /// Where the next publication ends that `me`, who has all up to `revision`, gets.
+    pub(crate) fn next_end(&self, revision: u64, me: Option<Origin>) -> Option<u64> {
+        let is_own = |end: u64| me.is_some() && self.skips[end as usize - 1] == me;
+        self.ends.range(revision + 1..).copied().find(|end| !is_own(*end))
     }
 
     /// Which revision made the count of `option` this.
@@ -94,22 +113,34 @@ impl Life {
         (found > 0 && found < self.tallies.len() && self.tallies[found][option] == count).then_some(found as u64)
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: Entry, skip: Option<Origin>) {
         let mut counts = *self.tallies.last().expect("there is one for revision 0");
-        if let Entry::Vote(option) = &entry {
-            counts[*option] += 1;
+        match &entry {
+            Entry::Vote(option) => counts[*option] += 1,
+            Entry::Text(..) | Entry::Binary(..) => {}
+            Entry::Table(change) => {
+                let mut table = self.tables.last().expect("a table changes").clone();
+                table.apply(change, self.end() + 1);
+                self.tables.push(table);
+            }
         }
         self.entries.push(entry);
+        self.skips.push(skip);
         self.tallies.push(counts);
     }
 
-    fn record(&mut self, first: u64, entries: Vec<Entry>) {
+    fn record(&mut self, first: u64, entries: Vec<Entry>, skip: Option<Origin>) {
         for (revision, entry) in (first..).zip(entries) {
+            // What is no vote is a publication by itself.
+            if !matches!(entry, Entry::Vote(_)) {
+                self.ends.insert(revision);
+            }
             if revision == self.end() + 1 {
-                self.push(entry);
+                self.push(entry, skip);
             } else {
                 assert!(revision <= self.end(), "revision {revision} follows {}", self.end());
                 assert_eq!(*self.entry(revision), entry, "revision {revision} told in two ways");
+                assert_eq!(self.skips[revision as usize - 1], skip, "revision {revision} told in two ways");
             }
         }
     }
@@ -127,6 +158,8 @@ pub(crate) struct Channel {
     sure: BTreeMap<Entry, u64>,
     /// What was surely not.
     refused: BTreeMap<Entry, u64>,
+    /// Where each message stands, by life and revision: no two are alike.
+    messages: BTreeMap<Vec<u8>, (usize, u64)>,
 }
 
 /// See the module.
@@ -137,9 +170,18 @@ pub(crate) struct Model {
     attached: BTreeMap<(CoreId, String), (u64, u64)>,
     /// Ops under way in the batch being judged.
     waiting: Vec<Op>,
+    /// What ops alone make of each channel.
+    present: BTreeMap<String, Present>,
+    /// Of each connection that joined under a name: the epoch, where the channel stood, and up to where it was heard.
+    joined: BTreeMap<(String, String), (u64, u64, u64)>,
+    users_max: usize,
 }
 
 impl Model {
+    pub(crate) fn new(users_max: usize) -> Model {
+        Model { users_max, ..Model::default() }
+    }
+
     pub(crate) fn channel(&mut self, name: &str) -> &mut Channel {
         self.channels.entry(name.to_owned()).or_default()
     }
@@ -152,9 +194,36 @@ impl Model {
         life
     }
 
+    /// What was accepted at a position, if there is such.
+    pub(crate) fn entry_at(&self, name: &str, at: At) -> Option<&Entry> {
+        let life = self.channels.get(name)?.lives.iter().find(|life| life.epoch == at.epoch)?;
+        life.entries.get((at.revision as usize).checked_sub(1)?)
+    }
+
     /// The present life.
     pub(crate) fn present(&self, name: &str) -> Option<&Life> {
         self.channels.get(name)?.lives.last()
+    }
+
+    /// Where a message stands: life and revision.
+    pub(crate) fn find(&self, name: &str, message: &[u8]) -> Option<(usize, u64)> {
+        self.channels.get(name)?.messages.get(message).copied()
+    }
+
+    /// Who is there just now.
+    pub(crate) fn crowd(&mut self, name: &str) -> &mut Present {
+        let is_log = !matches!(Sort::of(name), Sort::Vote | Sort::Table);
+        self.present.entry(name.to_owned()).or_insert_with(|| Present::new(is_log))
+    }
+
+    /// All channels that ever were.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.present.keys().cloned().collect()
+    }
+
+    /// Where a connection joined the channel under a name: the life's epoch, the revision, and up to where it was heard.
+    pub(crate) fn joined(&self, name: &str, who: Origin) -> Option<(u64, u64, u64)> {
+        self.joined.get(&(name.to_owned(), who.to_string())).copied()
     }
 
     fn mark(&self, name: &str, at: At) -> (usize, u64) {
@@ -198,17 +267,23 @@ impl Model {
         let life = self.life(name, at);
         assert!(at.revision > 0, "nothing was changed at {at}");
         assert_eq!(*life.entry(at.revision), entry, "{name} at {at} is not what was answered");
+        self.claim_position(name, at);
+        self.accepted(name, entry);
+    }
+
+    /// A client was told that its change, whatever it was, is the one at `at`.
+    pub(crate) fn claim_position(&mut self, name: &str, at: At) {
         let mark = self.mark(name, at);
         let channel = self.channel(name);
         let fresh = channel.lives[mark.0].claimed.insert(at.revision);
         assert!(fresh, "two askers were told that {name} at {at} is theirs");
         channel.floor = channel.floor.max(Some(mark));
-        self.accepted(name, entry);
     }
 
     /// At the end: what was answered is in, what was refused is not, nothing is in that nobody sent.
     pub(crate) fn check_ledger(&self) {
-        for (name, channel) in self.channels.iter().filter(|(name, _)| !name.starts_with("vote/bad")) {
+        let unknown = |name: &str| name.starts_with("vote/bad") || Sort::of(name) == Sort::Table;
+        for (name, channel) in self.channels.iter().filter(|(name, _)| !unknown(name)) {
             let mut present: BTreeMap<&Entry, u64> = BTreeMap::new();
             for entry in channel.lives.iter().flat_map(|life| &life.entries) {
                 *present.entry(entry).or_default() += 1;
@@ -223,139 +298,6 @@ impl Model {
                 assert!(count >= *sure, "{name}: {entry:?} was answered {sure} times and is in {count} times");
             }
         }
-    }
-}
-
-// What the engine sends.
-impl Model {
-    /// Ops that the engine is about to get (not those of a batch that it had already).
-    pub(crate) fn expect(&mut self, ops: &[Op]) {
-        self.waiting = ops.to_vec();
-    }
-
-    /// Judges what came out of one call of the engine.
-    pub(crate) fn observe(&mut self, from: Option<CoreId>, mail: &[(CoreId, EngineMail)]) {
-        let ops = std::mem::take(&mut self.waiting);
-        let detached: Vec<(CoreId, String)> = from
-            .iter()
-            .flat_map(|core| {
-                let gone = ops.iter().filter(|op| op.act == Act::Detach);
-                gone.map(|op| (*core, op.channel.to_string()))
-            })
-            .collect();
-        let mut answered = vec![false; ops.len()];
-        for (core, mail) in mail {
-            match mail {
-                EngineMail::Publication(publication) => self.publication(*core, publication, &detached),
-                EngineMail::Outcome(outcome) => {
-                    let op = ops.iter().position(|op| op.ticket == outcome.ticket && op.channel == outcome.channel);
-                    let Some(op) = op else { continue };
-                    assert!(!answered[op], "answered twice: {:?}", ops[op]);
-                    answered[op] = true;
-                    self.outcome(*core, outcome, &ops[op], &detached);
-                }
-                EngineMail::Listeners { .. } | EngineMail::Presence { .. } => {}
-                EngineMail::Failed { channel } => panic!("the engine failed in {channel}"),
-            }
-        }
-        for (op, answered) in ops.iter().zip(answered) {
-            let quiet = matches!(op.act, Act::Detach | Act::Listeners { .. });
-            assert_eq!(answered, !quiet, "an answer is missing, or too many: {op:?}");
-        }
-        for key in detached {
-            let last =
-                ops.iter().rfind(|op| *op.channel == *key.1 && matches!(op.act, Act::Attach { .. } | Act::Detach));
-            if last.is_some_and(|op| op.act == Act::Detach) {
-                self.attached.remove(&key);
-            }
-        }
-    }
-
-    fn publication(&mut self, core: CoreId, publication: &Publication, detached: &[(CoreId, String)]) {
-        let name = publication.channel.to_string();
-        self.record(publication);
-        let key = (core, name);
-        match self.attached.get_mut(&key) {
-            Some((epoch, last)) => {
-                let expected = (*epoch, *last + 1);
-                let found = (publication.epoch.0, publication.first);
-                assert_eq!(found, expected, "promise 1: publications to core {} in order", core.0);
-                *last = publication.last;
-            }
-            None => assert!(detached.contains(&key), "{key:?} is not attached and gets a publication"),
-        }
-    }
-
-    fn record(&mut self, publication: &Publication) {
-        let count = (publication.last + 1 - publication.first) as usize;
-        let entries = match &publication.change {
-            Change::Message(message) => match &message.body {
-                Body::Text(text) => vec![Entry::Text(text.to_string())],
-                Body::Binary(bytes) => vec![Entry::Binary(bytes.to_vec())],
-            },
-            Change::Table(_) => todo!("tables"),
-            Change::Tally { steps, .. } => steps.iter().map(|step| Entry::Vote(step.option.into())).collect(),
-        };
-        assert_eq!(entries.len(), count, "as many changes as revisions: {publication:?}");
-        let life = self.life_of(&publication.channel, publication.epoch.0);
-        life.record(publication.first, entries);
-        life.ends.insert(publication.last);
-        if let Change::Tally { steps, counts } = &publication.change {
-            assert_eq!(**counts, life.counts(publication.last)[..], "{publication:?}");
-            for (revision, step) in (publication.first..).zip(steps) {
-                assert_eq!(step.count, life.counts(revision)[usize::from(step.option)], "{publication:?}");
-            }
-        }
-    }
-
-    fn life_of(&mut self, name: &str, epoch: u64) -> &mut Life {
-        let channel = self.channel(name);
-        if !channel.lives.iter().any(|life| life.epoch == epoch) {
-            channel.lives.push(Life::new(epoch));
-        }
-        let last = channel.lives.last_mut().expect("one at least");
-        assert_eq!(last.epoch, epoch, "{name}: an epoch that has ended speaks");
-        last
-    }
-
-    fn outcome(&mut self, core: CoreId, outcome: &Outcome, op: &Op, detached: &[(CoreId, String)]) {
-        let name = outcome.channel.to_string();
-        match &outcome.result {
-            Ok(Answer::Accepted(at)) => {
-                let entry = match &op.act {
-                    Act::Cast { choice } => Entry::Vote(option(choice)),
-                    Act::Append { body: Body::Text(text), .. } => Entry::Text(text.to_string()),
-                    Act::Append { body: Body::Binary(bytes), .. } => Entry::Binary(bytes.to_vec()),
-                    other => panic!("accepted: {other:?}"),
-                };
-                let revision = at.revision;
-                self.life_of(&name, at.epoch.0).record(revision, vec![entry]);
-                for (key, (_, last)) in &self.attached {
-                    let behind = key.1 == name && *last < revision && !detached.contains(key);
-                    assert!(!behind, "promise 2: {at} is answered, core {} has only {last}", key.0.0);
-                }
-            }
-            Ok(Answer::Attached(attached)) => self.attach(core, &name, attached, op),
-            Ok(Answer::Joined { .. }) | Err(_) => {}
-        }
-    }
-
-    fn attach(&mut self, core: CoreId, name: &str, attached: &Attached, op: &Op) {
-        let end = self.life_of(name, attached.at.epoch.0).end();
-        assert_eq!(attached.at.revision, end, "{name}: attached at the present position");
-        for publication in &attached.recent {
-            assert_eq!(publication.epoch, attached.at.epoch);
-            self.record(publication);
-        }
-        let pairs = attached.recent.windows(2);
-        assert!(pairs.into_iter().all(|pair| pair[0].last + 1 == pair[1].first), "recent has a gap");
-        assert!(attached.recent.last().is_none_or(|last| last.last == end), "recent ends early");
-        if let State::Tally { counts, .. } = &attached.state {
-            let life = self.life_of(name, attached.at.epoch.0);
-            assert_eq!(counts[..], life.counts(end)[..], "{name}: the state at {}", attached.at);
-        }
-        assert!(matches!(op.act, Act::Attach { .. }), "attached: {op:?}");
-        self.attached.insert((core, name.to_owned()), (attached.at.epoch.0, attached.at.revision));
     }
 }
 

@@ -194,6 +194,11 @@ impl SimDriver {
         id
     }
 
+    /// What the server calls it, once it is accepted.
+    pub(crate) fn key_of(&self, id: SocketId) -> Option<ConnKey> {
+        self.sockets[id].key
+    }
+
     /// How many bytes were taken.
     pub(crate) fn client_write(&mut self, id: SocketId, bytes: &[u8]) -> usize {
         let room = self.pipe_max.saturating_sub(self.sockets[id].up.len());

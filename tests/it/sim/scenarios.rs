@@ -10,34 +10,34 @@ use super::setup::{HEARTBEAT, HEARTBEAT_EVERY, Knobs};
 use super::wire::{Response, json};
 use super::world::World;
 
-fn world(knobs: Knobs) -> World {
+pub(crate) fn world(knobs: Knobs) -> World {
     let mut world = World::new(knobs, Random::new(1));
     world.calm();
     world
 }
 
 /// A WebSocket and all that it was told.
-struct Window {
-    socket: WebSocket,
-    texts: Vec<String>,
-    closed: Option<u16>,
+pub(crate) struct Window {
+    pub(crate) socket: WebSocket,
+    pub(crate) texts: Vec<String>,
+    pub(crate) closed: Option<u16>,
 }
 
 impl Window {
-    fn open(world: &mut World, target: &str) -> Window {
+    pub(crate) fn open(world: &mut World, target: &str) -> Window {
         let mut window =
             Window { socket: WebSocket::open(&mut world.scene, target, target), texts: Vec::new(), closed: None };
         window.look(world);
         window
     }
 
-    fn say(&mut self, world: &mut World, text: &str) {
+    pub(crate) fn say(&mut self, world: &mut World, text: &str) {
         self.socket.send(&mut world.scene, 1, text.as_bytes());
         self.socket.link.pump(&mut world.scene, false);
     }
 
     /// Moves everything on until nothing moves, and reads.
-    fn look(&mut self, world: &mut World) {
+    pub(crate) fn look(&mut self, world: &mut World) {
         loop {
             world.rest();
             let moved = world.scene.moved;
@@ -63,7 +63,13 @@ impl Window {
 }
 
 /// Asks, and moves everything on until there is an answer or nothing moves.
-fn fetch(world: &mut World, method: &'static str, target: &str, head: &str, body: &[u8]) -> Option<Response> {
+pub(crate) fn fetch(
+    world: &mut World,
+    method: &'static str,
+    target: &str,
+    head: &str,
+    body: &[u8],
+) -> Option<Response> {
     let mut requests = Requests::open(&mut world.scene, target);
     requests.ask(method, target, head, body, ());
     let response = poll(world, &mut requests);
@@ -73,7 +79,7 @@ fn fetch(world: &mut World, method: &'static str, target: &str, head: &str, body
     response
 }
 
-fn poll(world: &mut World, requests: &mut Requests<()>) -> Option<Response> {
+pub(crate) fn poll(world: &mut World, requests: &mut Requests<()>) -> Option<Response> {
     loop {
         world.rest();
         let moved = world.scene.moved;

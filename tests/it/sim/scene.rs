@@ -36,7 +36,7 @@ impl Scene {
             now: Time::from_millis(1000),
             random,
             drivers,
-            model: Model::default(),
+            model: Model::new(knobs.users_max),
             coverage: Coverage::default(),
             knobs,
             calm: false,

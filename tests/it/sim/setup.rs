@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tallycast::base::keys::ListenerId;
 use tallycast::base::limits::{FLUSH_SENDS_MAX, Limits};
-use tallycast::engine::{ChannelSpec, ClassId, Data, TallyOption};
+use tallycast::engine::{CellValue, ChannelSpec, ClassId, Column, Data, TableSpec, TallyOption};
 use tallycast::kind::{Kind, Manners};
 use tallycast::route::{
     Aim, Class, Dialect, DialectId, Heartbeat, Listener, Origins, PageId, PathPattern, Pattern, Route, Serve, Setup,
@@ -31,6 +31,76 @@ pub(crate) const ACCEPTED: &str = "投票成功";
 /// What GET without upgrade answers on a WebSocket's path.
 pub(crate) const PLAIN: &str = "您使用的是Http协议";
 
+/// What POST in the dialect of cells answers.
+pub(crate) const CHANGED: &str = "success!";
+/// The columns of the table.
+pub(crate) const COLUMNS: [&str; 5] = ["name", "age", "hobby", "skill", "gender"];
+/// The rows with which it begins: ids and values as JSON.
+pub(crate) const ROWS: [(&str, [&str; 5]); 3] = [
+    ("1", ["\"小明\"", "18", "\"跑步\"", "\"跳马\"", "\"男\""]),
+    ("2", ["\"小花\"", "17", "\"跑步\"", "\"跳绳\"", "\"女\""]),
+    ("3", ["\"小小\"", "16", "\"\"", "null", "true"]),
+];
+/// Rows of the table, bytes of a cell, and bytes of all.
+pub(crate) const TABLE_ROWS_MAX: usize = 5;
+/// See [`TABLE_ROWS_MAX`].
+pub(crate) const CELL_BYTES_MAX: usize = 60;
+/// See [`TABLE_ROWS_MAX`].
+pub(crate) const TABLE_BYTES_MAX: usize = 300;
+/// Bytes of a message to a group or to one user.
+pub(crate) const TEXT_BYTES_MAX: usize = 600;
+/// Under which names people listen.
+pub(crate) const NAMES: [&str; 4] = ["ann", "bob", "小明", "eve"];
+
+/// What a column is called.
+pub(crate) fn column_label(id: &str) -> serde_json::Value {
+    serde_json::json!({"en": id, "zh": format!("列{id}")})
+}
+
+/// The rows with which the table begins.
+pub(crate) fn rows_of_the_beginning() -> Vec<(String, Vec<String>)> {
+    let row = |(id, values): &(&str, [&str; 5])| ((*id).to_owned(), values.iter().map(|v| (*v).to_owned()).collect());
+    ROWS.iter().map(row).collect()
+}
+
+/// What sort of channel it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sort {
+    Vote,
+    Feed,
+    Group,
+    Direct,
+    Table,
+}
+
+impl Sort {
+    pub(crate) fn of(channel: &str) -> Sort {
+        match channel.split('/').next().unwrap_or_default() {
+            "news" => Sort::Feed,
+            "room" => Sort::Group,
+            "dm" | "keep" => Sort::Direct,
+            "table" => Sort::Table,
+            _ => Sort::Vote,
+        }
+    }
+
+    /// As a snapshot names it.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Sort::Vote => "vote",
+            Sort::Feed => "feed",
+            Sort::Group => "group",
+            Sort::Direct => "direct",
+            Sort::Table => "table",
+        }
+    }
+}
+
+/// Whether listeners are told who comes and goes.
+pub(crate) fn has_notices(channel: &str) -> bool {
+    channel == "room/lobby" || channel.starts_with("table/") || channel.starts_with("dm/")
+}
+
 /// What a seed decides once.
 #[derive(Clone, Debug)]
 pub(crate) struct Knobs {
@@ -51,6 +121,10 @@ pub(crate) struct Knobs {
     pub(crate) cuts: usize,
     /// Whether everyone leaves at the end, or the server stops.
     pub(crate) stops: bool,
+    /// So many of the lobby's last messages are for who comes late.
+    pub(crate) recent: usize,
+    /// Different names of a channel's listeners.
+    pub(crate) users_max: usize,
 }
 
 impl Knobs {
@@ -72,6 +146,8 @@ impl Knobs {
             sessions_max: random.pick(&[2, 1000]),
             session_polls_max: 2,
             session_idle: Duration::from_secs(20),
+            text_bytes_max: TEXT_BYTES_MAX,
+            cell_bytes_max: CELL_BYTES_MAX,
             ..Limits::default()
         };
         Knobs {
@@ -85,6 +161,8 @@ impl Knobs {
             steps: 2000 + random.below(2000) + crowd * 20,
             cuts: random.pick(&[0, 2, 10]),
             stops: random.chance(30),
+            recent: random.pick(&[0, 2]),
+            users_max: random.pick(&[2, 1000, 1000]),
         }
     }
 
@@ -97,37 +175,63 @@ impl Knobs {
             batches_max: 64,
             completions: 0,
             pipe_max: 60_000,
-            limits: Limits { history_publications_max: 20, ..Limits::default() },
+            limits: Limits {
+                history_publications_max: 20,
+                text_bytes_max: TEXT_BYTES_MAX,
+                cell_bytes_max: CELL_BYTES_MAX,
+                ..Limits::default()
+            },
             steps: 0,
             cuts: 0,
             stops: false,
+            recent: 0,
+            users_max: 1000,
         }
     }
 }
 
-/// The setup for these limits.
-pub(crate) fn setup(limits: Limits) -> SharedSetup {
+/// The setup for these knobs.
+pub(crate) fn setup(knobs: &Knobs) -> SharedSetup {
+    let limits = &knobs.limits;
+    let soon = Some(Duration::from_secs(15));
+    let name = |name: &str| Pattern::Name(name.into());
+    let prefix = |prefix: &str| Pattern::Prefix(prefix.into());
+    let options = OPTIONS.iter().map(|id| TallyOption {
+        id: (*id).into(),
+        labels: vec![("en".into(), format!("Option {id}")), ("zh".into(), format!("选项{id}"))],
+    });
+    let tally = Data::Tally { options: options.collect() };
+    let plain = Manners::default();
+    let lobby = Manners { notices: true, recent: knobs.recent, ..Manners::default() };
+    let echoing = Manners { echo_sender: true, ..Manners::default() };
+    let told = Manners { notices: true, ..Manners::default() };
+    let keeping = Manners { keep_for_absent: true, ..Manners::default() };
+    let class = |pattern, kind, data, idle, manners| Class {
+        pattern,
+        kind,
+        spec: Some(spec(data, idle, knobs)),
+        heartbeat: None,
+        manners,
+    };
     let classes = vec![
-        vote(Pattern::Name("poll/lunch".into()), None, &limits),
-        vote(Pattern::Prefix("vote/".into()), Some(Duration::from_secs(15)), &limits),
+        class(name("poll/lunch"), Kind::Vote, tally.clone(), None, plain.clone()),
+        class(prefix("vote/"), Kind::Vote, tally, soon, plain.clone()),
+        class(name("news"), Kind::Feed, Data::Log, None, plain.clone()),
         Class {
-            pattern: Pattern::Name("news".into()),
-            kind: Kind::Feed,
-            spec: Some(spec(Data::Log, None, &limits)),
-            heartbeat: None,
-            manners: Manners::default(),
-        },
-        Class {
-            pattern: Pattern::Name("echo".into()),
-            kind: Kind::Echo,
             spec: None,
             heartbeat: Some(Heartbeat { text: HEARTBEAT.into(), every: HEARTBEAT_EVERY }),
-            manners: Manners::default(),
+            ..class(name("echo"), Kind::Echo, Data::Log, None, plain)
         },
+        class(name("room/lobby"), Kind::Group, Data::Log, None, lobby),
+        class(prefix("room/"), Kind::Group, Data::Log, soon, echoing),
+        class(prefix("dm/"), Kind::Direct, Data::Log, soon, told.clone()),
+        class(prefix("keep/"), Kind::Direct, Data::Log, Some(Duration::from_secs(60)), keeping),
+        class(name("table/people"), Kind::Table, Data::Table(Arc::new(table())), None, told),
     ];
     let steps = |key: &str| Dialect::Steps { key: key.into() };
+    let addressed = Dialect::Addressed { to: "to_user".into() };
     Arc::new(Setup {
-        limits,
+        limits: limits.clone(),
         listeners: vec![Listener {
             name: "main".into(),
             address: "127.0.0.1:5000".parse().expect("an address"),
@@ -136,54 +240,68 @@ pub(crate) fn setup(limits: Limits) -> SharedSetup {
             optional: false,
         }],
         classes,
-        dialects: vec![Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain],
+        dialects: vec![Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain, addressed, Dialect::Cells],
         routes: routes(),
     })
 }
 
+fn table() -> TableSpec {
+    let label = |id: &str| vec![("en".into(), id.to_owned()), ("zh".into(), format!("列{id}"))];
+    let column = |id: &&str| Column { id: (*id).into(), labels: label(id) };
+    let value = |value: String| CellValue(value.into());
+    let rows = rows_of_the_beginning().into_iter();
+    TableSpec {
+        columns: COLUMNS.iter().map(column).collect(),
+        rows: rows.map(|(id, values)| (id.into(), values.into_iter().map(value).collect())).collect(),
+        rows_max: TABLE_ROWS_MAX,
+        cell_bytes_max: CELL_BYTES_MAX,
+        bytes_max: TABLE_BYTES_MAX,
+    }
+}
+
 fn routes() -> Vec<Route> {
-    let target = || Target { channel: "poll/lunch".into(), class: ClassId(0) };
+    let of = |channel: &str, class| Target { channel: channel.into(), class: ClassId(class) };
+    let target = || of("poll/lunch", 0);
     let form = |field: &str| Serve::Form { target: target(), field: field.into(), accepted: ACCEPTED.into() };
-    let socket = |dialect| Serve::WebSocket { aim: Aim::One(target()), dialect: DialectId(dialect) };
+    let socket = |target, dialect| Serve::WebSocket { aim: Aim::One(target), dialect: DialectId(dialect) };
+    let sockets = |prefix: &str, class, dialect| Serve::WebSocket {
+        aim: Aim::Rest { prefix: prefix.into(), class: ClassId(class) },
+        dialect: DialectId(dialect),
+    };
     let page = Serve::Page { target: Some(target()), page: PageId::Vote, session: true };
     let poll = Serve::LongPoll { target: target(), dialect: DialectId(1), wait: COOKIE_WAIT };
+    let people = || of("table/people", 8);
+    let cells = Serve::Json { target: people(), dialect: DialectId(5), accepted: CHANGED.into() };
     let exact = |path: &str| PathPattern::Exact(path.into());
+    let below = |path: &str| PathPattern::Prefix(path.into());
     [
-        (PathPattern::Prefix("/c/".into()), Serve::Channels),
+        (below("/c/"), Serve::Channels),
         (exact("/index"), page),
-        (exact("/get_new_vote"), socket(1)),
+        (exact("/get_new_vote"), socket(target(), 1)),
         (exact("/get_new_vote"), poll),
-        (exact("/message"), socket(2)),
+        (exact("/message"), socket(target(), 2)),
         (exact("/message"), Serve::Text { text: PLAIN.into() }),
         (exact("/ticket"), form("nid")),
         (exact("/vote"), form("uid")),
+        (exact("/my_ws"), socket(of("room/lobby", 4), 3)),
+        (below("/my_room/"), sockets("room/", 5, 3)),
+        (below("/my_ws/"), sockets("dm/", 6, 4)),
+        (below("/my_keep/"), sockets("keep/", 7, 4)),
+        (exact("/cells"), socket(people(), 5)),
+        (exact("/input-change"), cells),
     ]
     .into_iter()
     .map(|(path, serve)| Route { listener: ListenerId(0), path, serve })
     .collect()
 }
 
-fn vote(pattern: Pattern, idle: Option<Duration>, limits: &Limits) -> Class {
-    let options = OPTIONS.iter().map(|id| TallyOption {
-        id: (*id).into(),
-        labels: vec![("en".into(), format!("Option {id}")), ("zh".into(), format!("选项{id}"))],
-    });
-    Class {
-        pattern,
-        kind: Kind::Vote,
-        spec: Some(spec(Data::Tally { options: options.collect() }, idle, limits)),
-        heartbeat: None,
-        manners: Manners::default(),
-    }
-}
-
-fn spec(data: Data, idle: Option<Duration>, limits: &Limits) -> ChannelSpec {
+fn spec(data: Data, idle: Option<Duration>, knobs: &Knobs) -> ChannelSpec {
     ChannelSpec {
         data,
-        history_publications_max: limits.history_publications_max,
-        history_bytes_max: limits.history_bytes_max,
+        history_publications_max: knobs.limits.history_publications_max,
+        history_bytes_max: knobs.limits.history_bytes_max,
         durable: false,
-        users_max: 1000,
+        users_max: knobs.users_max,
         idle,
     }
 }

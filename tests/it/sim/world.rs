@@ -52,7 +52,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(knobs: Knobs, mut random: Random) -> World {
-        let setup = setup(knobs.limits.clone());
+        let setup = setup(&knobs);
         let cores = knobs.cores;
         let scene = Scene::new(knobs, random.fork());
         let now = scene.now;
@@ -247,7 +247,7 @@ impl World {
         let limits = &self.scene.knobs.limits;
         for (id, core) in self.cores.iter().enumerate() {
             let census = core.shard.census();
-            // Our own dialect over two transports, and steps under two keys.
+            // Our own dialect over two transports, and steps under two keys, or another that is bare.
             let logs = census.mirrors * 4;
             let most = logs * (limits.log_bytes_max + 2 * SEGMENT_BYTES_MAX);
             assert!(census.send_log_bytes <= most, "core {id}: {census:?}, {most} bytes in {logs} logs at most");

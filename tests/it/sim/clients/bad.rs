@@ -2,8 +2,8 @@
 
 use tallycast::base::time::Time;
 
-use super::Client;
 use super::link::{Link, Seen, State, WebSocket};
+use super::{Client, Hears};
 use crate::sim::scene::Scene;
 use crate::sim::wire::write_frame;
 
@@ -139,7 +139,7 @@ impl Client for Bad {
         true
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         None
     }
 

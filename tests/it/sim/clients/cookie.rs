@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tallycast::base::time::Time;
 
-use super::Client;
 use super::link::{Requests, State};
 use super::stream::{number, word};
+use super::{Client, Hears};
 use crate::sim::model::option;
 use crate::sim::scene::Scene;
 use crate::sim::setup::COOKIE_WAIT;
@@ -250,7 +250,7 @@ impl Client for Browser {
         true
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         None
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tallycast::base::time::Time;
 
 use super::link::{Seen, WebSocket};
-use super::{Client, Patience};
+use super::{Client, Hears, Patience};
 use crate::sim::scene::Scene;
 use crate::sim::setup::{HEARTBEAT, HEARTBEAT_EVERY};
 
@@ -114,7 +114,7 @@ impl Client for Echo {
         false
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         None
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use tallycast::base::keys::CoreId;
 use tallycast::base::time::Time;
+use tallycast::engine::{Asker, Origin};
 
 use crate::sim::network::{Read, SocketId};
 use crate::sim::scene::{Scene, shown};
@@ -55,6 +57,12 @@ impl Link {
             rude: false,
             state: State::Open,
         }
+    }
+
+    /// Who this is to the server, once it is accepted.
+    pub(crate) fn origin(&self, scene: &Scene) -> Option<Origin> {
+        let key = scene.drivers[self.core].key_of(self.socket)?;
+        Some(Origin { core: CoreId(self.core as u16), asker: Asker::Connection(key) })
     }
 
     /// Behind our FIN nothing is sent.

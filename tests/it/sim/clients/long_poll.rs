@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tallycast::base::time::Time;
 
-use super::Client;
 use super::link::Requests;
 use super::stream::Stream;
+use super::{Client, Hears, path};
 use crate::sim::scene::Scene;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Poller {
     fn poll(&mut self, requests: &mut Requests<Poll>, scene: &mut Scene) {
         let (text, millis) = scene.random.pick(&[("0", 0), ("0.5", 500), ("2", 2000), ("5", 5000)]);
         let since = self.stream.begin(scene).map(|since| format!("&since={since}"));
-        let target = format!("/c/{}?wait={text}{}", self.stream.channel, since.unwrap_or_default());
+        let target = format!("/c/{}?wait={text}{}", path(&self.stream.channel), since.unwrap_or_default());
         let poll = Poll { sent: scene.now, wait: Duration::from_millis(millis) };
         requests.ask("GET", &target, "", b"", poll);
     }
@@ -93,7 +93,7 @@ impl Client for Poller {
         true
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         None
     }
 

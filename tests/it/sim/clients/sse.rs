@@ -4,8 +4,9 @@ use tallycast::base::time::Time;
 
 use super::link::{Link, State};
 use super::stream::Stream;
-use super::{Client, Patience};
+use super::{Client, Hears, Patience, path, query};
 use crate::sim::scene::{Scene, shown};
+use crate::sim::setup::Sort;
 use crate::sim::wire::{json, read_event, read_head};
 
 /// See the module.
@@ -13,6 +14,7 @@ use crate::sim::wire::{json, read_event, read_head};
 pub(crate) struct Listener {
     who: String,
     stream: Stream,
+    name: Option<&'static str>,
     link: Option<Link>,
     open: bool,
     /// Events were seen on this connection.
@@ -25,10 +27,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(who: &str, channel: &str, stuck: bool) -> Listener {
+    pub(crate) fn new(who: &str, channel: &str, name: Option<&'static str>, stuck: bool) -> Listener {
         Listener {
             who: who.to_owned(),
             stream: Stream::new(who, channel),
+            name,
             link: None,
             open: false,
             begun: false,
@@ -45,12 +48,12 @@ impl Listener {
             return;
         }
         let mut link = Link::open(scene, &self.who);
-        let (query, header) = match self.stream.begin(scene) {
-            None => (String::new(), String::new()),
-            Some(since) if scene.random.chance(50) => (format!("?since={since}"), String::new()),
-            Some(since) => (String::new(), format!("Last-Event-ID: {since}\r\n")),
+        let (since, header) = match self.stream.begin(scene) {
+            Some(since) if scene.random.chance(50) => (None, format!("Last-Event-ID: {since}\r\n")),
+            since => (since, String::new()),
         };
-        let channel = &self.stream.channel;
+        let query = query(self.name, since);
+        let channel = path(&self.stream.channel);
         link.send(
             format!(
                 "GET /c/{channel}{query} HTTP/1.1\r\nHost: localhost:5000\r\n{header}Accept: text/event-stream\r\n\r\n"
@@ -59,6 +62,14 @@ impl Listener {
         );
         (self.open, self.begun) = (false, false);
         self.link = Some(link);
+    }
+
+    /// Who listens to a user's channel has that user's name.
+    fn name(&self) -> Option<&str> {
+        match Sort::of(&self.stream.channel) {
+            Sort::Direct => self.stream.channel.split_once('/').map(|(_, user)| user),
+            _ => self.name,
+        }
     }
 
     /// True when the stream is open.
@@ -143,9 +154,14 @@ impl Client for Listener {
         false
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         let live = self.open && self.link.as_ref().is_some_and(|link| !link.is_finishing());
-        live.then_some((self.stream.channel.as_str(), self.stream.listeners))
+        live.then_some(Hears {
+            channel: &self.stream.channel,
+            told: self.stream.listeners,
+            name: self.name(),
+            me: None,
+        })
     }
 
     fn check_rest(&mut self, scene: &mut Scene) {

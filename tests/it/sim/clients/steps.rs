@@ -4,7 +4,7 @@ use tallycast::base::time::Time;
 
 use super::link::{Seen, State, WebSocket};
 use super::stream::{number, word};
-use super::{Client, Patience};
+use super::{Client, Hears, Patience};
 use crate::sim::model::{Entry, option};
 use crate::sim::scene::Scene;
 use crate::sim::setup::{OPTIONS, OPTIONS_TEXT};
@@ -162,9 +162,14 @@ impl Client for Voter {
         false
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         let socket = self.socket.as_ref()?;
-        (socket.open && socket.link.state == State::Open).then_some((CHANNEL, None))
+        (socket.open && socket.link.state == State::Open).then_some(Hears {
+            channel: CHANNEL,
+            told: None,
+            name: None,
+            me: None,
+        })
     }
 
     fn check_rest(&mut self, scene: &mut Scene) {

@@ -1,10 +1,13 @@
 //! The judge of one listener's stream in our own dialect, whatever carries it: WebSocket, event stream or long-poll.
 
 use serde_json::Value;
+use tallycast::engine::Origin;
 
+use super::grid::Grid;
+use super::people::People;
 use crate::sim::model::{At, Entry};
 use crate::sim::scene::Scene;
-use crate::sim::setup::OPTIONS;
+use crate::sim::setup::{OPTIONS, Sort};
 use crate::sim::wire::json;
 
 /// What the server was asked to begin with.
@@ -20,7 +23,7 @@ enum Asked {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Accepted { id: Option<u64>, at: At },
-    Refused { id: Option<u64>, code: String },
+    Refused { id: Option<u64>, code: String, message: Value },
 }
 
 /// See the module. It outlives connections.
@@ -34,6 +37,11 @@ pub(crate) struct Stream {
     pub(crate) begun: bool,
     floor: Option<(usize, u64)>,
     pub(crate) listeners: Option<u64>,
+    /// Who its connection is, once it is known: what it says itself does not come back on it.
+    pub(crate) me: Option<Origin>,
+    people: People,
+    /// Of a table, as it was told.
+    pub(crate) grid: Grid,
 }
 
 impl Stream {
@@ -46,11 +54,14 @@ impl Stream {
             begun: false,
             floor: None,
             listeners: None,
+            me: None,
+            people: People::default(),
+            grid: Grid::default(),
         }
     }
 
-    fn kind(&self) -> &'static str {
-        if self.channel == "news" { "feed" } else { "vote" }
+    fn sort(&self) -> Sort {
+        Sort::of(&self.channel)
     }
 
     /// Begins anew: the `since` to ask for.
@@ -67,6 +78,8 @@ impl Stream {
         self.begun = false;
         self.floor = scene.model.floor(&self.channel);
         self.listeners = None;
+        self.me = None;
+        self.people = People::default();
         match self.asked {
             Asked::Present => {
                 self.at = None;
@@ -83,7 +96,15 @@ impl Stream {
         match word(&message, "type") {
             "snapshot" => self.snapshot(&message, scene),
             "resumed" => self.resumed(&message, scene),
-            "tally" | "message" => self.publication(&message, scene),
+            "tally" | "message" | "cells" | "row_inserted" | "row_moved" | "row_deleted" => {
+                let told = self.listeners.is_some() && self.people.is_told(&self.channel);
+                assert!(told, "{}: who is there comes before {message}", self.who);
+                self.publication(&message, scene);
+            }
+            "members" | "joined" | "left" | "editing" => {
+                assert!(self.listeners.is_some(), "{}: how many are there comes before {message}", self.who);
+                self.people.take(&self.channel, &message, self.me, scene);
+            }
             "listeners" => {
                 assert!(self.begun, "{}: listeners before anything else", self.who);
                 self.listeners = Some(number(&message, "count"));
@@ -93,7 +114,7 @@ impl Stream {
             "refused" => {
                 let code = word(&message, "code").to_owned();
                 assert!(message["expected"].is_string(), "a refusal says what is expected: {message}");
-                return Some(Reply::Refused { id: message["id"].as_u64(), code });
+                return Some(Reply::Refused { id: message["id"].as_u64(), code, message });
             }
             other => panic!("{}: no such type: {other}", self.who),
         }
@@ -103,7 +124,7 @@ impl Stream {
     pub(crate) fn snapshot(&mut self, message: &Value, scene: &mut Scene) {
         let at = At::read(word(message, "at"));
         assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
-        assert_eq!(word(message, "kind"), self.kind(), "{}", self.who);
+        assert_eq!(word(message, "kind"), self.sort().kind(), "{}", self.who);
         check_state(message, at, &self.channel, scene);
         if self.begun {
             let before = self.at.expect("it has begun");
@@ -118,6 +139,9 @@ impl Stream {
                 Asked::Bogus(_) => "stream: snapshot for a bogus position",
             });
         }
+        if self.sort() == Sort::Table {
+            self.grid = Grid::of(&message["state"]);
+        }
         self.begun = true;
         self.at = Some(at);
     }
@@ -126,7 +150,7 @@ impl Stream {
         let at = At::read(word(message, "at"));
         assert!(!self.begun, "{}: resumed in the middle", self.who);
         assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
-        assert_eq!(word(message, "kind"), self.kind(), "{}", self.who);
+        assert_eq!(word(message, "kind"), self.sort().kind(), "{}", self.who);
         assert_eq!(Asked::Since(at), self.asked, "{}: resumed where it was not asked to", self.who);
         let life = scene.model.life(&self.channel, at);
         let replays = life.end() > at.revision;
@@ -142,13 +166,22 @@ impl Stream {
         let at = At::read(word(message, "at"));
         assert_eq!(at.epoch, before.epoch, "{}: another epoch without a word", self.who);
         let life = scene.model.life(&self.channel, at);
-        // Nothing is conflated while there is no pace: every publication comes, and each by itself.
-        let expected = life.next_end(before.revision);
+        // Nothing is conflated while there is no pace: every publication comes, and each by itself. But what was said on
+        // this connection itself is passed over.
+        let expected = life.next_end(before.revision, self.me);
         assert_eq!(Some(at.revision), expected, "{}: behind {before} comes {message}", self.who);
-        match word(message, "type") {
-            "tally" => check_counts(message, life.counts(at.revision)),
-            "message" => assert_eq!(entry(message), *life.entry(at.revision), "{}", self.who),
-            other => panic!("{}: no publication: {other}", self.who),
+        if expected != life.next_end(before.revision, None) {
+            scene.coverage.hit("stream: own message passed over");
+        }
+        match (self.sort(), life.entry(at.revision)) {
+            (Sort::Vote, Entry::Vote(_)) => check_counts(message, life.counts(at.revision)),
+            (Sort::Table, Entry::Table(change)) => {
+                assert_eq!(*message, change.json(&at.to_string()), "{}", self.who);
+                self.grid.change(message, at.revision);
+                assert_eq!(self.grid.rows, life.table(at.revision).rows, "{}: the table at {at}", self.who);
+                scene.coverage.hit("stream: change of a table");
+            }
+            (_, said) => assert_eq!(entry(message), *said, "{}", self.who),
         }
         scene.coverage.hit("stream: publication");
         self.at = Some(at);
@@ -178,20 +211,30 @@ impl Stream {
         let at = At::read(word(message, "at"));
         assert!(self.begun, "{}: ok before anything else", self.who);
         let seen = self.at.expect("it has begun");
+        // The message is in another channel, whose order is no concern of this stream.
+        if self.sort() == Sort::Direct {
+            return Reply::Accepted { id: message["id"].as_u64(), at };
+        }
         let life = scene.model.life(&self.channel, at);
         // The publication that covers it may be missing yet, none before that.
-        let missing = if seen.epoch == at.epoch { life.next_end(seen.revision) } else { None };
+        let missing = if seen.epoch == at.epoch { life.next_end(seen.revision, self.me) } else { None };
         let in_order = seen.epoch == at.epoch && missing.is_none_or(|end| end >= at.revision);
         assert!(in_order, "{}: law 4: ok at {at} while the stream is at {seen}", self.who);
         Reply::Accepted { id: message["id"].as_u64(), at }
     }
 
     /// At rest: a live listener has all.
-    pub(crate) fn check_rest(&self, scene: &Scene) {
+    pub(crate) fn check_rest(&self, scene: &mut Scene) {
         assert!(self.begun, "{}: joined, and got nothing", self.who);
         let at = self.at.expect("it has begun");
         let life = scene.model.present(&self.channel).expect("it is listened to");
-        assert_eq!((at.epoch, at.revision), (life.epoch, life.end()), "{}: at rest, {}", self.who, self.channel);
+        assert_eq!(at.epoch, life.epoch, "{}: at rest, {}", self.who, self.channel);
+        let missing = life.next_end(at.revision, self.me);
+        assert_eq!(missing, None, "{}: at rest, {} at {at} of {}", self.who, self.channel, life.end());
+        if self.sort() == Sort::Table {
+            assert_eq!(self.grid.rows, life.table(life.end()).rows, "{}: the table at rest", self.who);
+        }
+        self.people.check_rest(&self.who, &self.channel, self.me, scene);
     }
 }
 
@@ -199,7 +242,10 @@ impl Stream {
 pub(crate) fn check_state(message: &Value, at: At, channel: &str, scene: &Scene) {
     let life = scene.model.life(channel, at);
     let state = &message["state"];
-    if channel != "news" {
+    if Sort::of(channel) == Sort::Table {
+        return assert_eq!(*state, life.table(at.revision).json(), "{channel} at {at}");
+    }
+    if Sort::of(channel) == Sort::Vote {
         let options = state["options"].as_array().unwrap_or_else(|| panic!("no options: {message}"));
         let ids: Vec<&str> = options.iter().map(|option| word(option, "id")).collect();
         assert_eq!(ids, OPTIONS, "{message}");
@@ -227,13 +273,15 @@ fn check_counts(message: &Value, expected: &[u64; OPTIONS.len()]) {
     assert_eq!(number(message, "total"), expected.iter().sum::<u64>(), "{message}");
 }
 
-/// A feed's message, as the model has it.
+/// A message, as the model has it.
 fn entry(message: &Value) -> Entry {
+    assert_eq!(word(message, "type"), "message", "{message}");
+    let from = message.get("from").map(|from| from.as_str().expect("a name").to_owned());
     if let Some(text) = message["text"].as_str() {
-        return Entry::Text(text.to_owned());
+        return Entry::Text(text.to_owned(), from);
     }
     let coded = message["binary"].as_str().unwrap_or_else(|| panic!("neither text nor binary: {message}"));
-    Entry::Binary(unbase64(coded))
+    Entry::Binary(unbase64(coded), from)
 }
 
 fn unbase64(text: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use tallycast::base::time::Time;
 
 use super::link::{Seen, State, WebSocket};
 use super::stream::{Reply, Stream};
-use super::{Client, Patience};
+use super::{Client, Hears, Patience};
 use crate::sim::model::Entry;
 use crate::sim::scene::Scene;
 use crate::sim::setup::OPTIONS;
@@ -67,7 +67,7 @@ impl Listener {
                     scene.model.claim(&self.stream.channel, at, entry);
                     scene.coverage.hit("ws: vote accepted");
                 }
-                Some(Reply::Refused { id, code }) => self.refused(id, &code, scene),
+                Some(Reply::Refused { id, code, .. }) => self.refused(id, &code, scene),
             },
             Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
             Seen::Close(code) => {
@@ -187,10 +187,10 @@ impl Client for Listener {
         false
     }
 
-    fn hears(&self) -> Option<(&str, Option<u64>)> {
+    fn hears(&self) -> Option<Hears<'_>> {
         let socket = self.socket.as_ref()?;
         let live = socket.open && socket.link.state == State::Open;
-        live.then_some((self.stream.channel.as_str(), self.stream.listeners))
+        live.then_some(Hears { channel: &self.stream.channel, told: self.stream.listeners, name: None, me: None })
     }
 
     fn check_rest(&mut self, scene: &mut Scene) {

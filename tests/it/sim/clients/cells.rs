@@ -1,0 +1,185 @@
+//! An old page with a table over WebSocket: one cell at a time, each where it stands.
+
+use std::collections::BTreeMap;
+
+use tallycast::base::time::Time;
+use tallycast::engine::Origin;
+
+use super::link::{Seen, State, WebSocket};
+use super::stream::{number, word};
+use super::{Client, Hears, Patience, query};
+use crate::sim::scene::Scene;
+use crate::sim::setup::{CELL_BYTES_MAX, COLUMNS, TABLE_ROWS_MAX};
+use crate::sim::wire::json;
+
+const CHANNEL: &str = "table/people";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Page {
+    who: String,
+    name: Option<&'static str>,
+    socket: Option<WebSocket>,
+    me: Option<Origin>,
+    /// What stands where, as JSON.
+    cells: BTreeMap<(u64, String), String>,
+    /// Messages of this connection; a refusal may come for each.
+    sent: usize,
+    said: usize,
+    back_at: Time,
+    asleep_until: Time,
+    stuck: bool,
+    leaving: bool,
+    patience: Patience,
+}
+
+impl Page {
+    pub(crate) fn new(who: &str, name: Option<&'static str>, stuck: bool) -> Page {
+        Page {
+            who: who.to_owned(),
+            name,
+            socket: None,
+            me: None,
+            cells: BTreeMap::new(),
+            sent: 0,
+            said: 0,
+            back_at: Time::ZERO,
+            asleep_until: Time::ZERO,
+            stuck,
+            leaving: false,
+            patience: Patience::default(),
+        }
+    }
+
+    fn join(&mut self, scene: &mut Scene) {
+        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
+            return;
+        }
+        self.cells.clear();
+        self.sent = 0;
+        self.socket = Some(WebSocket::open(scene, &self.who, &format!("/cells{}", query(self.name, None))));
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {}
+            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
+            }
+            Seen::Text(text) => {
+                let message = json(&text);
+                if message.get("error").is_some() {
+                    assert!(self.sent > 0, "{}: a refusal of somebody else's", self.who);
+                    self.sent -= 1;
+                    let code = word(&message, "error");
+                    let known = ["malformed", "unknown_row", "unknown_column", "too_long", "full"].contains(&code);
+                    assert!(known, "{}: {text}", self.who);
+                    return scene.coverage.hit("cells: refused");
+                }
+                assert_eq!(message.as_object().map(|keys| keys.len()), Some(3), "{}: {text}", self.who);
+                let (index, column) = (number(&message, "index"), word(&message, "forms"));
+                // What was the last row before one went is emptied.
+                assert!(index <= TABLE_ROWS_MAX as u64 && COLUMNS.contains(&column), "{}: {text}", self.who);
+                self.cells.insert((index, column.to_owned()), message["value"].to_string());
+                scene.coverage.hit("cells: cell");
+            }
+        }
+    }
+
+    fn write(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
+        self.said += 1;
+        self.sent += 1;
+        let text = message(&format!("{}-{}", self.who, self.said), scene);
+        socket.send(scene, 1, text.as_bytes());
+    }
+
+    fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
+        match scene.random.below(1000) {
+            0..200 => self.write(socket, scene),
+            200..210 => socket.ping(scene),
+            210..215 => socket.close(scene, 1000),
+            215..218 => socket.link.finish(),
+            218..222 => socket.link.reset(scene),
+            222..227 => self.asleep_until = scene.soon(20_000),
+            _ => {}
+        }
+    }
+}
+
+/// A cell, as an old page writes it, or something that is none.
+pub(crate) fn message(mark: &str, scene: &mut Scene) -> String {
+    let index = scene.random.below(TABLE_ROWS_MAX + 1);
+    let quote = scene.random.pick(&["", "", "\""]);
+    let column = scene.random.pick(&COLUMNS);
+    match scene.random.below(20) {
+        0 => "{\"index\":0}".to_owned(),
+        1 => format!("{{\"index\":{index},\"value\":[],\"forms\":\"{column}\"}}"),
+        2 => format!("{{\"index\":{index},\"value\":\"{mark}\",\"forms\":\"nothing\"}}"),
+        3 => format!("{{\"index\":{index},\"value\":\"{}\",\"forms\":\"{column}\"}}", "x".repeat(CELL_BYTES_MAX)),
+        4 => format!("{{\"index\":{index},\"value\":17,\"forms\":\"{column}\"}}"),
+        _ => format!("{{\"index\": {quote}{index}{quote}, \"value\": \"{mark}\", \"forms\": \"{column}\"}}"),
+    }
+}
+
+impl Client for Page {
+    fn act(&mut self, scene: &mut Scene) {
+        let Some(mut socket) = self.socket.take() else {
+            return self.join(scene);
+        };
+        let stuck = self.stuck && socket.open;
+        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
+        self.me = socket.link.origin(scene);
+        while let Some(seen) = socket.next(scene) {
+            self.see(seen, scene);
+        }
+        if socket.is_over() {
+            self.back_at = scene.soon(3000);
+            return;
+        }
+        if self.leaving {
+            socket.close(scene, 1000);
+            if !socket.open {
+                socket.link.finish();
+            }
+        } else if !scene.calm && socket.is_live() {
+            self.do_something(&mut socket, scene);
+        }
+        self.socket = Some(socket);
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    fn is_poller(&self) -> bool {
+        false
+    }
+
+    fn hears(&self) -> Option<Hears<'_>> {
+        let socket = self.socket.as_ref()?;
+        let live = socket.open && socket.link.state == State::Open;
+        live.then_some(Hears { channel: CHANNEL, told: None, name: self.name, me: self.me })
+    }
+
+    /// The page shows the table, and nothing below it.
+    fn check_rest(&mut self, scene: &mut Scene) {
+        match &self.socket {
+            Some(socket) if socket.is_live() => {
+                let life = scene.model.present(CHANNEL).expect("it is listened to");
+                let table = life.table(life.end());
+                for ((index, column), value) in &self.cells {
+                    let row = table.rows.get(*index as usize);
+                    let column = COLUMNS.iter().position(|known| known == column).expect("a column");
+                    let expected = row.map_or("\"\"", |row| &row.cells[column].value);
+                    assert_eq!(value, expected, "{}: row {index}, {}: {table:?}", self.who, COLUMNS[column]);
+                }
+                let all = table.rows.len() * COLUMNS.len();
+                assert!(self.cells.len() >= all, "{}: {all} cells: {:?}", self.who, self.cells);
+                scene.coverage.hit("rest: page shows the table");
+            }
+            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
+            None => self.patience.check(&self.who, scene),
+        }
+    }
+}
