@@ -42,7 +42,8 @@ pub(super) fn read(section: &Section<'_>, default: &'static str, words: &[&'stat
         None => default,
     };
     for (key, of) in [("key", "steps"), ("to", "addressed")] {
-        if name != of && section.get(key).is_some() {
+        // A key of a dialect that cannot stand here is no key here at all, which is told elsewhere.
+        if name != of && words.contains(&of) && section.get(key).is_some() {
             let wrong = format!("the dialect {name:?} has no `{key}`");
             section.refuse(key, wrong, format!("`{key}` for dialect {of:?}"));
         }
@@ -87,17 +88,18 @@ impl Reader<'_> {
 
     /// The number of the dialect; a new one if no route before has it.
     pub(super) fn dialect_id(&mut self, section: &Section<'_>, dialect: Dialect) -> DialectId {
-        let known = self.setup.dialects.iter().position(|known| *known == dialect);
-        let index = known.unwrap_or_else(|| {
-            self.setup.dialects.push(dialect);
-            self.setup.dialects.len() - 1
-        });
+        let dialects = &mut self.setup.dialects;
+        let index = dialects.iter().position(|known| *known == dialect).unwrap_or(dialects.len());
         if index >= DIALECTS_MAX {
             let key = if section.get("key").is_some() { "key" } else { "dialect" };
             let wrong = "too many different dialects";
             let allowed =
                 format!("at most {DIALECTS_MAX}; each key, field, and event of a namespace makes one of its own");
             section.refuse(key, wrong, allowed);
+            return DialectId::TALLYCAST;
+        }
+        if index == dialects.len() {
+            dialects.push(dialect);
         }
         DialectId(index as u8)
     }

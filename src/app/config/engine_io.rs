@@ -30,8 +30,8 @@ const PAYLOAD_BYTES_LEAST: usize = 64;
 const EVENTS_MAX: usize = 100;
 
 pub(super) const NAMESPACE_KEYS: [&str; 7] = ["name", "channel", "dialect", "key", "event", "connected", "events"];
-pub(super) const CONNECTED_KEYS: [&str; 3] = ["event", "data", "auth"];
-pub(super) const EVENT_KEYS: [&str; 3] = ["name", "does", "as"];
+const CONNECTED_KEYS: [&str; 3] = ["event", "data", "auth"];
+const EVENT_KEYS: [&str; 3] = ["name", "does", "as"];
 
 pub(super) const NAMESPACES_ALLOWED: &str =
     "a list of 1 to 64 namespaces such as [{ name = \"/\", channel = \"news\" }]";

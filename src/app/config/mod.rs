@@ -37,12 +37,13 @@ pub const DEMO_NAME: &str = "demo.toml (embedded)";
 const KEYS: [&str; 5] = ["server", "limits", "listener", "channel", "route"];
 const SERVER_KEYS: [&str; 2] = ["cores", "driver"];
 /// The tables and their keys, for who writes one into another.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     ("[server]", &SERVER_KEYS),
     ("[limits]", &limits::KEYS),
     ("[[listener]]", &listeners::KEYS),
     ("[[channel]]", &channels::KEYS),
     ("[[route]]", &routes::KEYS),
+    ("[[route.namespaces]]", &engine_io::NAMESPACE_KEYS),
 ];
 
 /// All that a configuration says.

@@ -5,7 +5,7 @@ use super::section::Section;
 use super::value::quote;
 use crate::base::keys::ListenerId;
 use crate::kind::Kind;
-use crate::route::{Dialect, Does, PageId, Route, Serve, Setup, Speaks, Target};
+use crate::route::{Dialect, Does, PageId, PathPattern, Route, Serve, Setup, Speaks, Target};
 
 /// The kind of channel that a page is for; none: it is for no channel.
 fn kind_of(page: PageId) -> Option<Kind> {
@@ -57,7 +57,12 @@ impl Reader<'_> {
     }
 }
 
-/// The page that shows a table by Socket.IO finds it where it stands.
+/// Where the page that shows a table by Socket.IO finds it; its script says so.
+const ENDPOINT: &str = "/socket.io/";
+const NAMESPACE: &str = "/table";
+const EVENT: &str = "change";
+
+/// The page that shows a table by Socket.IO finds it where it looks.
 pub(super) fn check_socket_io(section: &Section<'_>, setup: &Setup, routes: &[&Route], page: &Route) {
     let Serve::Page { target: Some(target), page: PageId::TableSocketIo, .. } = &page.serve else {
         return;
@@ -66,27 +71,26 @@ pub(super) fn check_socket_io(section: &Section<'_>, setup: &Setup, routes: &[&R
         return;
     }
     let listener = &setup.listeners[usize::from(page.listener.0)].name;
-    let wrong = format!(
-        "no route with serve = \"socket.io\" on listener {} has a namespace for it that people may send to",
-        quote(listener)
-    );
+    let wrong = format!("nothing on listener {} is what its script asks for", quote(listener));
     let allowed = format!(
-        "on the same listener serve = \"socket.io\" with a namespace of channel = {}, dialect \"tallycast\" and an event \
-         that does \"send\"",
+        "on the same listener serve = \"socket.io\" at {ENDPOINT:?} with a namespace {NAMESPACE:?} of channel = {}, dialect = \
+         \"tallycast\", event = {EVENT:?}, whose event {EVENT:?} does \"send\"",
         quote(&target.channel)
     );
     section.refuse("page", wrong, allowed);
 }
 
-/// Whether the route is Socket.IO for that table.
+/// Whether the route is what the page's script asks for.
 fn carries(setup: &Setup, route: &Route, listener: ListenerId, target: &Target) -> bool {
     let Serve::EngineIo(endpoint) = &route.serve else { return false };
     let Speaks::SocketIo { namespaces, .. } = &endpoint.speaks else { return false };
-    route.listener == listener
-        && namespaces.iter().any(|namespace| {
-            let own =
-                matches!(setup.dialect(namespace.dialect), Dialect::Event { of, .. } if **of == Dialect::Tallycast);
-            let sends = namespace.events.iter().any(|rule| rule.does == Does::Send);
-            namespace.target.as_ref() == Some(target) && own && sends
-        })
+    let here = matches!(&route.path, PathPattern::Prefix(path) if path == ENDPOINT) && route.listener == listener;
+    here && namespaces.iter().any(|namespace| {
+        let own = matches!(
+            setup.dialect(namespace.dialect),
+            Dialect::Event { event, of, .. } if event == EVENT && **of == Dialect::Tallycast
+        );
+        let sends = namespace.events.iter().any(|rule| rule.event == EVENT && rule.does == Does::Send);
+        namespace.name == NAMESPACE && namespace.target.as_ref() == Some(target) && own && sends
+    })
 }

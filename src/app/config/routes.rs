@@ -11,7 +11,7 @@ use super::{channels, dialects, engine_io, pages};
 use crate::base::keys::ListenerId;
 use crate::base::limits::{CONFIG_ENTRIES_MAX, WORD_BYTES_MAX};
 use crate::engine::ClassId;
-use crate::kind::Kind;
+use crate::kind::{Kind, user_name};
 use crate::route::{Aim, PageId, PathPattern, Pattern, Route, Serve, Setup, Target};
 
 pub(super) const KEYS: [&str; 18] = [
@@ -299,11 +299,11 @@ impl Reader<'_> {
         let aim = self.aim(section, path);
         let dialect = dialects::read(section, "tallycast", &DIALECTS);
         let (aim, dialect) = (aim?, dialect?);
-        let channel = match &aim {
-            Aim::One(target) => (&*target.channel, target.class),
-            Aim::Rest { prefix, class } => (prefix.as_str(), *class),
+        let (channel, class) = match &aim {
+            Aim::One(target) => (target.channel.to_string(), target.class),
+            Aim::Rest { prefix, class } => (format!("{prefix}*"), *class),
         };
-        self.check_dialect(section, channel, &dialect, &DIALECTS);
+        self.check_dialect(section, (&channel, class), &dialect, &DIALECTS);
         let dialect = self.dialect_id(section, dialect);
         Some(Serve::WebSocket { aim, dialect })
     }
@@ -372,6 +372,9 @@ impl Reader<'_> {
         let target = |value| {
             let name = channels::name(value)?;
             match self.setup.class_of(name) {
+                Some(class) if self.names_no_user(name, class) => {
+                    Err(format!("{} is of a user whose name is too long", quote(name)))
+                }
                 Some(class) => Ok(Target { channel: name.into(), class }),
                 None => {
                     let known: Vec<String> =
@@ -381,6 +384,15 @@ impl Reader<'_> {
             }
         };
         section.read("channel", CHANNEL_ALLOWED, target).map(Spanned::into_inner)
+    }
+
+    /// Whether the channel would be one user's, but nobody can be called so.
+    fn names_no_user(&self, name: &str, class: ClassId) -> bool {
+        let class = self.setup.class(class);
+        match &class.pattern {
+            Pattern::Prefix(prefix) => class.kind == Kind::Direct && user_name(&name[prefix.len()..]).is_err(),
+            Pattern::Name(_) => false,
+        }
     }
 
     /// The pattern that the key `channel` names: what stands before its `*`.
