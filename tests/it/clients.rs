@@ -1,5 +1,8 @@
-//! Real clients, each with its own library: Python's `websockets`, npm's `ws` and `eventsource`, and curl. They live in
-//! tests/clients and print what they see; what it must be is said here. `scripts/test` installs what they need.
+//! Real clients, each with its own library: Python's `websockets`, npm's `ws` and `eventsource`, Socket.IO's, and curl. They live
+//! in tests/clients and print what they see; what it must be is said here. `scripts/test` installs what they need.
+
+mod chat;
+mod socket_io;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
