@@ -1,8 +1,13 @@
 //! What every engine must do. The tests take an engine and know nothing of which; a second engine joins by one line.
 
+mod bench;
 mod model;
+mod ops;
+mod people;
 mod random;
+mod sheet;
 mod suite;
+mod tables;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +17,9 @@ use tallycast::base::hash::Seed;
 use tallycast::base::keys::CoreId;
 use tallycast::base::time::Time;
 use tallycast::engine::embedded::{Embedded, Keep, Outbox};
-use tallycast::engine::{Batch, ChannelSpec, ClassId, Data, EngineMail, Publication, TallyOption};
+use tallycast::engine::{
+    Batch, CellValue, ChannelSpec, ClassId, Column, Data, EngineMail, Publication, TableSpec, TallyOption,
+};
 
 type Mail = Vec<(CoreId, EngineMail)>;
 
@@ -69,12 +76,32 @@ const SAVED: ClassId = ClassId(2);
 const ROOM: ClassId = ClassId(3);
 const ECHO: ClassId = ClassId(4);
 const SAVED_LOG: ClassId = ClassId(5);
+const TABLE: ClassId = ClassId(6);
+const SAVED_TABLE: ClassId = ClassId(7);
+const DM: ClassId = ClassId(8);
+const SMALL_TABLE: ClassId = ClassId(9);
 #[cfg(feature = "faults")]
-const FAULT: ClassId = ClassId(6);
+const FAULT: ClassId = ClassId(10);
 
 const IDLE: Duration = Duration::from_secs(10);
 const HISTORY: usize = 3;
 const OPTIONS: [&str; 3] = ["a", "b", "明"];
+/// So many names or marks, and one more is refused.
+const FULL_USERS: usize = 3;
+const COLUMNS: [&str; 2] = ["a", "b"];
+const ROWS_MAX: usize = 4;
+const CELL_BYTES_MAX: usize = 18;
+
+fn sheet(bytes_max: usize) -> TableSpec {
+    let value = |json: &str| CellValue(json.into());
+    TableSpec {
+        columns: COLUMNS.map(|id| Column { id: id.into(), labels: Vec::new() }).into(),
+        rows: vec![("1".into(), vec![value("\"明\""), value("18")]), ("2".into(), vec![value("\"\""), value("null")])],
+        rows_max: ROWS_MAX,
+        cell_bytes_max: CELL_BYTES_MAX,
+        bytes_max,
+    }
+}
 
 /// One class of each sort, found by the constants above.
 fn specs() -> Vec<Option<ChannelSpec>> {
@@ -85,11 +112,13 @@ fn specs() -> Vec<Option<ChannelSpec>> {
             history_bytes_max: 1 << 20,
             durable,
             idle,
+            users_max: FULL_USERS,
         })
     };
     let options =
         OPTIONS.iter().map(|&id| TallyOption { id: id.into(), labels: vec![("en".into(), id.to_uppercase())] });
     let tally = Data::Tally { options: options.collect() };
+    let table = Data::Table(Arc::new(sheet(1000)));
     vec![
         spec(&Data::Log, false, None),
         spec(&tally, false, None),
@@ -97,6 +126,10 @@ fn specs() -> Vec<Option<ChannelSpec>> {
         spec(&tally, false, Some(IDLE)),
         None,
         spec(&Data::Log, true, None),
+        spec(&table, false, None),
+        spec(&table, true, None),
+        spec(&Data::Log, false, Some(IDLE)),
+        spec(&Data::Table(Arc::new(sheet(60))), false, None),
         #[cfg(feature = "faults")]
         spec(&Data::Fault, false, None),
     ]

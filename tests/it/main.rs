@@ -7,7 +7,7 @@ mod clients;
 mod config;
 mod conformance;
 mod corpora;
-//mod engine;
+mod engine;
 #[cfg(feature = "fuzzing")]
 mod fuzz;
 mod limits;

@@ -159,8 +159,7 @@ fn written_publication(publication: &Publication) -> String {
             format!("{channel} {first}: {}{from}{skip}", String::from_utf8_lossy(entry.body.bytes()))
         }
         Change::Tally { steps, counts } => {
-            let step =
-                |step: &tallycast::engine::Step| format!("{}={}", OPTIONS[usize::from(step.option)], step.count);
+            let step = |step: &tallycast::engine::Step| format!("{}={}", OPTIONS[usize::from(step.option)], step.count);
             let steps: Vec<String> = steps.iter().map(step).collect();
             format!("{channel} {first}-{last}: {} {counts:?}", steps.join(" "))
         }
@@ -174,7 +173,8 @@ fn written_publication(publication: &Publication) -> String {
 fn written_edit(edit: &Edit) -> String {
     match edit {
         Edit::Cells(cells) => {
-            let cells = cells.iter().map(|cell| format!("{}[{}].{}={}", cell.row, cell.index, cell.column, cell.value.0));
+            let cells =
+                cells.iter().map(|cell| format!("{}[{}].{}={}", cell.row, cell.index, cell.column, cell.value.0));
             cells.collect::<Vec<_>>().join(" ")
         }
         Edit::Insert { row, index, cells } => {

@@ -1,33 +1,55 @@
 //! Random ops of many cores, and batches that come twice. The judge is a naive model that knows every state there ever
 //! was; each core's mirror is fed with nothing but its mail, and must be that state at every step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tallycast::base::keys::{CoreId, OfConnection, Slots};
+use tallycast::base::keys::{CoreId, OfConnection, OfSession, Slots};
 use tallycast::base::limits::LISTENERS_PACE;
 use tallycast::base::time::Time;
 use tallycast::engine::{
-    Act, Answer, Asker, Attached, Batch, Body, Change, EngineMail, Epoch, Op, Outcome, Position, Publication, State,
-    Ticket,
+    Answer, Asker, Attached, Batch, Change, Editing, EngineMail, Epoch, Outcome, Position, Presence, Publication,
+    State, Table,
 };
 
 #[cfg(feature = "faults")]
 use super::FAULT;
-use super::model::{CHANNELS, Life, channel_of, check_counts, is_durable, is_tally};
-use super::{ECHO, Engine, IDLE, Mail, OPTIONS, ROOM, specs};
+use super::model::{Attaching, CHANNELS, Expected, Mark, Model, channel_of, is_durable, is_log, is_table, passes};
+use super::sheet::Sheet;
+use super::{Engine, IDLE, Mail, model, specs};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 150;
-const CORES: u16 = 4;
-const ROOMS_MAX: usize = 2;
+pub(super) const CORES: u16 = 4;
+/// What must have come up, and not only by chance.
+const SEEN: [&str; 19] = [
+    "absent",
+    "unknown_row",
+    "unknown_column",
+    "unknown_option",
+    "too_long",
+    "stale",
+    "row_exists",
+    "full",
+    "wrong_type",
+    "joined",
+    "left",
+    "unheard",
+    "editing",
+    "edits nothing",
+    "message",
+    "tally",
+    "table",
+    "table state",
+    "resumed",
+];
 
 /// Runs all seeds. A seed that fails is named, and fails again when it is run alone.
 pub(super) fn run<E: Engine>() {
-    let mut checked = 0;
+    let mut seen: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in 0..SEEDS {
         let mut world: World<E> = World::new(seed);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
@@ -37,24 +59,13 @@ pub(super) fn run<E: Engine>() {
             }
             resume_unwind(panic);
         }
-        checked += world.checked;
+        for (what, count) in world.seen {
+            *seen.entry(what).or_default() += count;
+        }
     }
-    assert!(checked > SEEDS * STEPS as u64, "only {checked} publications were checked");
-}
-
-/// A channel now.
-#[derive(Default)]
-struct Present {
-    life: usize,
-    attached: Vec<u16>,
-    listeners: BTreeMap<u16, u32>,
-    used: Time,
-}
-
-enum Expected {
-    Accepted { life: usize, revision: u64 },
-    Attached { life: usize, revision: u64, publications: usize, since: Option<Position>, detached: u32, listeners: u32 },
-    Refused(&'static str),
+    for what in SEEN {
+        assert!(seen.get(what).is_some_and(|count| *count > SEEDS), "{what}: {seen:?}");
+    }
 }
 
 /// What a core knows of a channel.
@@ -63,43 +74,52 @@ struct Mirror {
     /// Where the last publication began.
     first: u64,
     told: u32,
+    users: BTreeSet<String>,
+    editing: BTreeMap<String, Mark>,
+    table: Option<Table>,
 }
 
-struct World<E> {
+pub(super) struct World<E> {
     engine: E,
-    random: StdRng,
+    pub(super) random: StdRng,
     now: Time,
-    askers: Vec<Asker>,
-    ticket: u32,
+    pub(super) askers: Vec<Asker>,
+    pub(super) ticket: u32,
     sent: Vec<Vec<Batch>>,
-    lives: Vec<Life>,
-    present: HashMap<usize, Present>,
+    pub(super) model: Model,
     expected: BTreeMap<u32, (u16, usize, Expected)>,
     mirrors: HashMap<(u16, usize), Mirror>,
-    /// How often a core detached: an answer to an earlier attach makes no mirror.
-    detached: HashMap<(u16, usize), u32>,
     announced: HashMap<(u16, usize), Time>,
-    checked: u64,
+    /// When, and in which turn, it was told last who edits what.
+    edits_told: HashMap<usize, (Time, u64)>,
+    turn: u64,
+    seen: BTreeMap<&'static str, u64>,
 }
 
 impl<E: Engine> World<E> {
     fn new(seed: u64) -> World<E> {
         let now = Time::from_millis(5_000);
         let mut connections: Slots<OfConnection, ()> = Slots::default();
+        let mut sessions: Slots<OfSession, ()> = Slots::default();
         World {
-            engine: E::start(specs(), ROOMS_MAX, seed, now),
+            engine: E::start(specs(), model::PASSING_MAX, seed, now),
             random: StdRng::seed_from_u64(seed),
             now,
-            askers: (0..3).map(|_| Asker::Connection(connections.insert(()))).collect(),
+            // The same slot and generation, but another sort.
+            askers: vec![
+                Asker::Connection(connections.insert(())),
+                Asker::Connection(connections.insert(())),
+                Asker::Session(sessions.insert(())),
+            ],
             ticket: 0,
             sent: vec![Vec::new(); usize::from(CORES)],
-            lives: Vec::new(),
-            present: HashMap::new(),
+            model: Model::default(),
             expected: BTreeMap::new(),
             mirrors: HashMap::new(),
-            detached: HashMap::new(),
             announced: HashMap::new(),
-            checked: 0,
+            edits_told: HashMap::new(),
+            turn: 0,
+            seen: BTreeMap::new(),
         }
     }
 
@@ -119,7 +139,7 @@ impl<E: Engine> World<E> {
         self.end();
     }
 
-    /// When all is quiet, every core that is attached has the present state and the present number of listeners.
+    /// When all is quiet, every core that is attached has the present state, and knows who is there.
     fn end(&mut self) {
         while let Some((publications, mail)) = self.engine.save() {
             self.saved(&publications, mail);
@@ -127,29 +147,27 @@ impl<E: Engine> World<E> {
         self.pass(LISTENERS_PACE);
         self.pass(LISTENERS_PACE);
         assert!(self.expected.is_empty(), "every op is answered");
-        let attached: Vec<(u16, usize)> = self
-            .present
-            .iter()
-            .flat_map(|(&channel, present)| present.attached.iter().map(move |&core| (core, channel)))
-            .collect();
-        assert_eq!(attached.len(), self.mirrors.len());
+        assert!(self.model.news.values().all(|news| news.is_empty()), "every name was told");
+        let present = self.model.present.iter();
+        let attached =
+            present.flat_map(|(&channel, present)| present.attached.iter().map(move |&core| (core, channel)));
+        assert_eq!(attached.clone().count(), self.mirrors.len());
         for (core, channel) in attached {
-            let (mirror, present) = (&self.mirrors[&(core, channel)], &self.present[&channel]);
-            assert_eq!(mirror.at.revision, self.lives[present.life].revision());
-            assert_eq!(Some(mirror.at.epoch), self.lives[present.life].epoch);
-            assert_eq!(mirror.told, present.listeners.values().sum::<u32>(), "listeners of {}", CHANNELS[channel].0);
+            let (mirror, present) = (&self.mirrors[&(core, channel)], &self.model.present[&channel]);
+            let life = &self.model.lives[present.life];
+            assert_eq!((mirror.at.revision, Some(mirror.at.epoch)), (life.revision(), life.epoch));
+            assert_eq!(mirror.told, present.sum(), "listeners of {}", CHANNELS[channel].0);
+            assert!(mirror.users.iter().eq(present.names.keys()), "names of {}", CHANNELS[channel].0);
+            assert_eq!(mirror.editing, present.marks, "who edits {}", CHANNELS[channel].0);
+            assert_eq!(mirror.table.is_some(), is_table(channel));
         }
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        let now = self.now;
-        self.present.retain(|&channel, present| {
-            let goes = CHANNELS[channel].1 == ROOM && present.attached.is_empty() && present.used + IDLE <= now;
-            !goes
-        });
-        let (mail, next) = self.engine.advance(now);
-        assert!(next.is_none_or(|next| next > now), "calling again at once brings nothing");
+        self.model.pass(self.now);
+        let (mail, next) = self.engine.advance(self.now);
+        assert!(next.is_none_or(|next| next > self.now), "calling again at once brings nothing");
         self.read(mail);
     }
 
@@ -164,7 +182,7 @@ impl<E: Engine> World<E> {
             let channel = channel_of(&publication.channel);
             assert!(is_durable(channel));
             // Durable channels have one life here.
-            let life = &mut self.lives[self.present[&channel].life];
+            let life = &mut self.model.lives[self.model.present[&channel].life];
             assert_eq!(publication.first, life.saved + 1, "what is saved has no gap");
             life.saved = publication.last;
         }
@@ -176,9 +194,16 @@ impl<E: Engine> World<E> {
         let ops = (0..self.random.random_range(1..12)).map(|_| self.some_op(core)).collect::<Vec<_>>();
         let batch = Batch { core: CoreId(core), number: self.sent[usize::from(core)].len() as u64 + 1, ops };
         for op in &batch.ops {
-            self.model(core, op);
+            let channel = channel_of(&op.channel);
+            let detached = self.model.detached.get(&(core, channel)).copied();
+            if let Some(expected) = self.model.op(core, op, self.now) {
+                self.expected.insert(op.ticket.number, (core, channel, expected));
+            }
+            if self.model.detached.get(&(core, channel)).copied() != detached {
+                self.mirrors.remove(&(core, channel));
+            }
         }
-        for life in &mut self.lives {
+        for life in &mut self.model.lives {
             life.open = false;
         }
         self.sent[usize::from(core)].push(batch.clone());
@@ -186,6 +211,10 @@ impl<E: Engine> World<E> {
         self.read(mail);
         let waits = |(_, channel, _): &(u16, usize, Expected)| is_durable(*channel);
         assert!(self.expected.values().all(waits), "what is not durable is answered at once");
+        let told = |((_, channel), news): (&(u16, usize), &std::collections::VecDeque<String>)| {
+            is_durable(*channel) || news.is_empty()
+        };
+        assert!(self.model.news.iter().all(told), "what is not durable is told at once");
     }
 
     fn send_again(&mut self) {
@@ -197,34 +226,11 @@ impl<E: Engine> World<E> {
         }
     }
 
-    fn some_op(&mut self, core: u16) -> Op {
-        let channel = self.random.random_range(0..CHANNELS.len());
-        let (name, class) = CHANNELS[channel];
-        self.ticket += 1;
-        let act = match self.random.random_range(0..20) {
-            0..9 if is_tally(channel) => Act::Cast { choice: OPTIONS[self.random.random_range(0..3)].into() },
-            0..9 => Act::Append { body: Body::Text(format!("{}", self.ticket).into()) },
-            9 => Act::Cast { choice: "?".into() },
-            10 if is_tally(channel) => Act::Append { body: Body::Text("?".into()) },
-            10..14 => Act::Attach { since: self.some_position(core, channel) },
-            14..16 => Act::Detach,
-            #[cfg(feature = "faults")]
-            16 => Act::Panic,
-            _ => Act::Listeners { count: self.random.random_range(0..3) },
-        };
-        Op {
-            channel: name.into(),
-            class,
-            ticket: Ticket { asker: self.askers[self.random.random_range(0..self.askers.len())], number: self.ticket },
-            act,
-        }
-    }
-
-    fn some_position(&mut self, core: u16, channel: usize) -> Option<Position> {
+    pub(super) fn some_position(&mut self, core: u16, channel: usize) -> Option<Position> {
         if let Some(mirror) = self.mirrors.get(&(core, channel)).filter(|_| self.random.random()) {
             return Some(mirror.at);
         }
-        let epochs: Vec<Epoch> = self.lives.iter().filter_map(|life| life.epoch).collect();
+        let epochs: Vec<Epoch> = self.model.lives.iter().filter_map(|life| life.epoch).collect();
         if epochs.is_empty() || self.random.random() {
             return None;
         }
@@ -234,93 +240,12 @@ impl<E: Engine> World<E> {
         })
     }
 
-    /// What an op must bring, by the naive model.
-    fn model(&mut self, core: u16, op: &Op) {
-        let channel = channel_of(&op.channel);
-        let expected = self.model_outcome(core, channel, &op.act);
-        if let Some(expected) = expected {
-            self.expected.insert(op.ticket.number, (core, channel, expected));
-        }
-    }
-
-    fn model_outcome(&mut self, core: u16, channel: usize, act: &Act) -> Option<Expected> {
-        let answered = !matches!(act, Act::Detach | Act::Listeners { .. });
-        if matches!(act, Act::Detach) {
-            *self.detached.entry((core, channel)).or_default() += 1;
-            self.mirrors.remove(&(core, channel));
-        }
-        if !self.present.contains_key(&channel) {
-            if matches!(act, Act::Detach | Act::Listeners { count: 0 }) {
-                return None;
-            }
-            let rooms = self.present.keys().filter(|&&other| CHANNELS[other].1 == ROOM).count();
-            if CHANNELS[channel].1 == ECHO {
-                return answered.then_some(Expected::Refused("wrong_type"));
-            }
-            if CHANNELS[channel].1 == ROOM && rooms == ROOMS_MAX {
-                return answered.then_some(Expected::Refused("full"));
-            }
-            self.lives.push(Life { channel, ..Life::default() });
-            let life = self.lives.len() - 1;
-            self.present.insert(channel, Present { life, ..Present::default() });
-        }
-        let present = self.present.get_mut(&channel)?;
-        present.used = self.now;
-        let (index, life) = (present.life, &mut self.lives[present.life]);
-        match act {
-            Act::Append { body } if !is_tally(channel) => {
-                life.changes.push(String::from_utf8_lossy(body.bytes()).into());
-                life.publications.push((life.revision(), life.revision()));
-            }
-            Act::Cast { choice } if is_tally(channel) => {
-                if choice == "?" {
-                    return Some(Expected::Refused("unknown_option"));
-                }
-                life.changes.push(choice.to_string());
-                let revision = life.revision();
-                match life.publications.last_mut().filter(|_| life.open) {
-                    Some((_, last)) => *last = revision,
-                    None => life.publications.push((revision, revision)),
-                }
-                life.open = true;
-            }
-            Act::Append { .. } | Act::Cast { .. } => return Some(Expected::Refused("wrong_type")),
-            Act::Listeners { count } => {
-                present.listeners.insert(core, *count);
-                return None;
-            }
-            Act::Detach => {
-                present.attached.retain(|&attached| attached != core);
-                present.listeners.remove(&core);
-                life.open = false;
-                return None;
-            }
-            Act::Attach { since } => {
-                life.open = false;
-                present.attached.retain(|&attached| attached != core);
-                present.attached.push(core);
-                return Some(Expected::Attached {
-                    life: index,
-                    revision: life.revision(),
-                    publications: life.publications.len(),
-                    since: *since,
-                    detached: self.detached.get(&(core, channel)).copied().unwrap_or(0),
-                    listeners: present.listeners.values().sum(),
-                });
-            }
-            #[cfg(feature = "faults")]
-            Act::Panic if CHANNELS[channel].1 == FAULT => {
-                self.present.remove(&channel);
-                return Some(Expected::Refused("failed"));
-            }
-            #[cfg(feature = "faults")]
-            Act::Panic => return Some(Expected::Refused("wrong_type")),
-        }
-        let revision = life.revision();
-        Some(Expected::Accepted { life: index, revision })
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     fn read(&mut self, mail: Mail) {
+        self.turn += 1;
         // A life is known by its epoch from the first answer on; its first publication comes before that.
         for (_, mail) in &mail {
             if let EngineMail::Outcome(outcome) = mail {
@@ -332,65 +257,68 @@ impl<E: Engine> World<E> {
                 EngineMail::Publication(publication) => self.read_publication(core, &publication),
                 EngineMail::Outcome(outcome) => self.read_outcome(core, outcome),
                 EngineMail::Listeners { channel, count } => self.read_listeners(core, channel_of(&channel), count),
+                EngineMail::Presence { channel, news } => self.read_presence(core, channel_of(&channel), news),
                 EngineMail::Failed { channel } => {
                     self.mirrors.remove(&(core, channel_of(&channel)));
                 }
+            }
+        }
+        self.check_editing();
+    }
+
+    /// Unless who edits what was told just now, all know it.
+    fn check_editing(&self) {
+        for (&(_, channel), mirror) in &self.mirrors {
+            let told = self.edits_told.get(&channel).map(|(told, _)| *told);
+            let may_be_late = is_durable(channel) || told.is_some_and(|told| self.now.since(told) < LISTENERS_PACE);
+            if let Some(present) = self.model.present.get(&channel).filter(|_| !may_be_late) {
+                assert_eq!(mirror.editing, present.marks, "who edits is told");
             }
         }
     }
 
     fn learn(&mut self, outcome: &Outcome) {
         let at = match &outcome.result {
-            Ok(Answer::Accepted(at)) => *at,
+            Ok(Answer::Accepted(at) | Answer::Joined { at, .. }) => *at,
             Ok(Answer::Attached(attached)) => attached.at,
             Err(_) => return,
         };
-        let (Expected::Accepted { life, .. } | Expected::Attached { life, .. }) =
-            self.expected[&outcome.ticket.number].2
-        else {
-            panic!("an answer where a refusal was expected: {outcome:?}");
+        let life = match &self.expected[&outcome.ticket.number].2 {
+            Expected::Accepted { life, .. } | Expected::Joined { life, .. } => *life,
+            Expected::Attached(attaching) => attaching.life,
+            Expected::Refused(code) => panic!("{code} was expected: {outcome:?}"),
         };
         assert_ne!(at.epoch.0, 0);
-        assert_eq!(*self.lives[life].epoch.get_or_insert(at.epoch), at.epoch, "a life has one epoch");
+        assert_eq!(*self.model.lives[life].epoch.get_or_insert(at.epoch), at.epoch, "a life has one epoch");
         assert_eq!(self.life(at.epoch), life, "an epoch has one life");
     }
 
     fn life(&self, epoch: Epoch) -> usize {
-        let life = self.lives.iter().position(|life| life.epoch == Some(epoch));
+        let life = self.model.lives.iter().position(|life| life.epoch == Some(epoch));
         life.expect("a known epoch")
     }
 
     fn read_publication(&mut self, core: u16, publication: &Publication) {
         let life = self.life(publication.epoch);
-        self.check(life, publication);
-        let Some(mirror) = self.mirrors.get_mut(&(core, self.lives[life].channel)) else {
+        let life = &mut self.model.lives[life];
+        life.check(publication);
+        let Some(mirror) = self.mirrors.get_mut(&(core, life.channel)) else {
             return; // It has detached meanwhile.
         };
         assert_eq!(mirror.at.epoch, publication.epoch);
         assert_eq!(publication.first, mirror.at.revision + 1, "none missed, doubled or out of order");
         (mirror.at, mirror.first) = (publication.at(), publication.first);
-        self.checked += 1;
-    }
-
-    /// A publication is what the model says, wherever it is seen.
-    fn check(&self, life: usize, publication: &Publication) {
-        let life = &self.lives[life];
-        assert_eq!(&*publication.channel, CHANNELS[life.channel].0);
-        let (first, last) = (publication.first, publication.last);
-        assert!(life.publications.contains(&(first, last)), "{first}-{last}");
-        assert!(!is_durable(life.channel) || last <= life.saved, "a number shown is a number saved");
-        let changes = &life.changes[first as usize - 1..last as usize];
-        match &publication.change {
-            Change::Message(body) => assert_eq!([String::from_utf8_lossy(body.bytes())], *changes),
-            Change::Tally { steps, counts } => {
-                assert_eq!(steps.len(), changes.len());
-                for ((step, change), revision) in steps.iter().zip(changes).zip(first..) {
-                    assert_eq!(OPTIONS[usize::from(step.option)], change);
-                    assert_eq!(step.count, life.count(change, revision));
-                }
-                check_counts(life, counts, last);
+        let what = match (&publication.change, &mut mirror.table) {
+            (Change::Table(change), Some(table)) => {
+                table.apply(change, publication.last);
+                assert_eq!(Sheet::of(table), life.sheet(publication.last));
+                "table"
             }
-        }
+            (Change::Message(_), None) => "message",
+            (Change::Tally { .. }, None) => "tally",
+            (Change::Table(_) | Change::Message(_) | Change::Tally { .. }, _) => panic!("{publication:?}"),
+        };
+        self.saw(what);
     }
 
     fn read_outcome(&mut self, core: u16, outcome: Outcome) {
@@ -403,22 +331,26 @@ impl<E: Engine> World<E> {
         };
         assert!(!self.expected.iter().any(earlier), "in the order of the ops");
         match (expected, outcome.result) {
-            (Expected::Refused(code), Err(refusal)) => assert_eq!(refusal.code(), code),
+            (Expected::Refused(code), Err(refusal)) => {
+                assert_eq!(refusal.code(), code);
+                self.saw(code);
+            }
             (Expected::Accepted { life, revision }, Ok(Answer::Accepted(at))) => {
-                assert_eq!((Some(at.epoch), at.revision), (self.lives[life].epoch, revision));
-                assert!(!is_durable(channel) || revision <= self.lives[life].saved, "a number shown is a number saved");
+                self.check_position(core, channel, life, revision, at);
+            }
+            (Expected::Joined { life, revision, heard, users }, Ok(Answer::Joined { at, heard: told })) => {
+                self.check_position(core, channel, life, revision, at);
+                assert_eq!(told, heard, "what was not heard");
+                if heard < revision {
+                    self.saw("unheard");
+                }
                 if let Some(mirror) = self.mirrors.get(&(core, channel)).filter(|mirror| mirror.at.epoch == at.epoch) {
-                    assert!(mirror.at.revision >= revision, "behind the publication that covers it");
-                    assert!(mirror.first <= revision, "before the next one");
+                    assert!(mirror.users.iter().eq(&users), "a name is told before its answer");
                 }
             }
-            (
-                Expected::Attached { life, revision, publications, since, detached, listeners },
-                Ok(Answer::Attached(attached)),
-            ) => {
-                assert_eq!((attached.at.revision, attached.listeners), (revision, listeners));
-                self.check_attached(life, publications, since, &attached);
-                if self.detached.get(&(core, channel)).copied().unwrap_or(0) == detached {
+            (Expected::Attached(attaching), Ok(Answer::Attached(attached))) => {
+                self.check_attached(&attaching, &attached);
+                if self.model.detached.get(&(core, channel)).copied().unwrap_or(0) == attaching.detached {
                     self.attach(core, channel, &attached);
                 }
             }
@@ -427,34 +359,102 @@ impl<E: Engine> World<E> {
         }
     }
 
-    fn check_attached(&self, life: usize, publications: usize, since: Option<Position>, attached: &Attached) {
-        let life_index = life;
-        let life = &self.lives[life];
-        let revision = attached.at.revision;
+    /// An answer's position stands where it belongs among the publications.
+    fn check_position(&self, core: u16, channel: usize, life: usize, revision: u64, at: Position) {
+        let life = &self.model.lives[life];
+        assert_eq!((Some(at.epoch), at.revision), (life.epoch, revision));
+        assert!(!is_durable(channel) || revision <= life.saved, "a number shown is a number saved");
+        if let Some(mirror) = self.mirrors.get(&(core, channel)).filter(|mirror| mirror.at.epoch == at.epoch) {
+            assert!(mirror.at.revision >= revision, "behind the publication that covers it");
+            assert!(mirror.first <= revision, "before the next one");
+        }
+    }
+
+    fn check_attached(&mut self, attaching: &Attaching, attached: &Attached) {
+        let revision = attaching.revision;
+        assert_eq!((attached.at.revision, attached.listeners), (revision, attaching.listeners));
+        assert!(attached.users.iter().map(|user| &**user).eq(&attaching.users), "{:?}", attached.users);
+        let editing: BTreeMap<String, Mark> = attached.editing.iter().map(mark).collect();
+        assert_eq!(editing, attaching.marks);
+        assert_eq!(editing.len(), attached.editing.len(), "each once");
+        let life = &mut self.model.lives[attaching.life];
         assert!(!is_durable(life.channel) || revision <= life.saved, "a number shown is a number saved");
         match &attached.state {
-            State::Log => assert!(!is_tally(life.channel)),
-            State::Tally { counts, .. } => check_counts(life, counts, revision),
+            State::Log => assert!(is_log(life.channel)),
+            State::Tally { counts, .. } => life.check_counts(counts, revision),
+            State::Table(table) => life.check_sheet(&Sheet::of(table), revision),
         }
         // What was kept when it was decided.
-        let then = Life {
-            channel: life.channel,
-            epoch: life.epoch,
-            changes: life.changes[..revision as usize].to_vec(),
-            publications: life.publications[..publications].to_vec(),
-            ..Life::default()
-        };
+        let mut then = life.clone();
+        then.changes.truncate(revision as usize);
+        then.publications.truncate(attaching.publications);
         let recent: Vec<_> = attached.recent.iter().map(|recent| (recent.first, recent.last)).collect();
-        assert_eq!(recent, then.recent(since), "since {since:?}");
+        assert_eq!(recent, then.recent(attaching.since), "since {:?}", attaching.since);
         for publication in &attached.recent {
-            self.check(life_index, publication);
+            life.check(publication);
+        }
+        let is_table = matches!(attached.state, State::Table(_));
+        if recent.first().is_some_and(|(first, _)| Some(first - 1) == attaching.since.map(|since| since.revision)) {
+            self.saw("resumed");
+        }
+        if is_table && revision > 0 {
+            self.saw("table state");
         }
     }
 
     fn attach(&mut self, core: u16, channel: usize, attached: &Attached) {
-        let mirror = Mirror { at: attached.at, first: attached.at.revision, told: attached.listeners };
+        let mirror = Mirror {
+            at: attached.at,
+            first: attached.at.revision,
+            told: attached.listeners,
+            users: attached.users.iter().map(|user| user.to_string()).collect(),
+            editing: attached.editing.iter().map(mark).collect(),
+            table: match &attached.state {
+                State::Table(table) => Some(table.clone()),
+                State::Log | State::Tally { .. } => None,
+            },
+        };
+        let (at, users, table) = (mirror.at, mirror.users.clone(), mirror.table.clone());
         if let Some(before) = self.mirrors.insert((core, channel), mirror) {
-            assert_eq!(before.at, attached.at, "who is attached has missed nothing");
+            let before = (before.at, before.users, before.table);
+            assert_eq!(before, (at, users, table), "who is attached has missed nothing");
+        }
+    }
+
+    fn read_presence(&mut self, core: u16, channel: usize, news: Presence) {
+        let (what, news) = match news {
+            Presence::Joined(user) => ("joined", format!("joined {user}")),
+            Presence::Left(user) => ("left", format!("left {user}")),
+            Presence::Editing(editing) => return self.read_editing(core, channel, &editing),
+        };
+        let next = self.model.news.get_mut(&(core, channel)).and_then(|news| news.pop_front());
+        assert_eq!(Some(&news), next.as_ref(), "each name once, and in order");
+        let user = news.split_once(' ').map(|(_, user)| user.to_owned()).expect("two words");
+        if let Some(mirror) = self.mirrors.get_mut(&(core, channel)) {
+            let changed = if what == "joined" { mirror.users.insert(user) } else { mirror.users.remove(&user) };
+            assert!(changed, "{news}: known already");
+        }
+        self.saw(what);
+    }
+
+    fn read_editing(&mut self, core: u16, channel: usize, editing: &Editing) {
+        let who = editing.who.to_string();
+        let news = editing.cell.clone().map(|cell| (cell, editing.user.clone()));
+        if let Some(mirror) = self.mirrors.get_mut(&(core, channel)) {
+            let known = match &news {
+                Some(mark) => mirror.editing.insert(who.clone(), mark.clone()),
+                None => mirror.editing.remove(&who),
+            };
+            assert_ne!(known, news, "{who}: known already");
+        }
+        self.saw(if news.is_some() { "editing" } else { "edits nothing" });
+        if is_durable(channel) {
+            return; // What waited is not the latest any more, and comes close together.
+        }
+        assert_eq!(self.model.present[&channel].marks.get(&who), news.as_ref(), "the latest counts");
+        let (now, turn) = (self.now, self.turn);
+        if let Some((last, in_turn)) = self.edits_told.insert(channel, (now, turn)) {
+            assert!(in_turn == turn || now.since(last) >= LISTENERS_PACE, "paced");
         }
     }
 
@@ -462,7 +462,7 @@ impl<E: Engine> World<E> {
         if let Some(mirror) = self.mirrors.get_mut(&(core, channel)) {
             mirror.told = count;
         }
-        if is_durable(channel) || CHANNELS[channel].1 == ROOM {
+        if is_durable(channel) || passes(channel) {
             return; // What waited, and a new life of a room, may come close together.
         }
         #[cfg(feature = "faults")]
@@ -473,4 +473,9 @@ impl<E: Engine> World<E> {
             assert!(self.now.since(last) >= LISTENERS_PACE, "paced");
         }
     }
+}
+
+fn mark(editing: &Editing) -> (String, Mark) {
+    let cell = editing.cell.clone().expect("who edits nothing is not among those who edit");
+    (editing.who.to_string(), (cell, editing.user.clone()))
 }

@@ -1,14 +1,13 @@
 //! The behaviour suite: what goes in, and the mail that comes out, written as lines.
 
-use std::time::Duration;
-
 use tallycast::base::hash::Seed;
-use tallycast::base::keys::{CoreId, OfConnection, Slots};
 use tallycast::base::limits::OPS_IN_FLIGHT_MAX;
-use tallycast::base::time::Time;
-use tallycast::engine::{Act, Answer, Asker, Batch, Body, Change, ClassId, EngineMail, Op, Position, State, Ticket};
+use tallycast::engine::{Act, ClassId, Position};
 
-use super::{ECHO, Engine, LOG, Mail, OPTIONS, POLL, ROOM, SAVED, SAVED_LOG, specs};
+use super::bench::{Bench, NEW, attach, cast, listeners, say};
+pub(super) use super::people::*;
+pub(super) use super::tables::*;
+use super::{ECHO, Engine, LOG, POLL, ROOM, SAVED, SAVED_LOG, specs};
 
 /// One test for each function below.
 macro_rules! run_on {
@@ -28,6 +27,20 @@ macro_rules! run_on {
             idle_channels_go_and_begin_anew
             channels_that_come_and_go_are_bounded
             epochs_are_never_zero_and_never_twice
+            a_sender_is_left_out_unless_it_wants_its_echo
+            who_is_not_there_is_absent_and_nothing_is_kept
+            what_nobody_heard_is_for_the_first_who_joins
+            a_name_comes_once_and_goes_once
+            names_are_bounded
+            a_channel_with_names_stays
+            who_leaves_begins_nothing
+            names_of_durable_channels_wait
+            a_table_changes_one_publication_at_a_time
+            refusals_of_tables
+            durable_tables_wait
+            who_edits_is_told_at_once_then_paced
+            a_mark_ends_with_its_row_and_with_its_core
+            marks_are_bounded
             #[cfg(feature = "faults")] a_panic_ends_its_channel_and_no_other
         );
     };
@@ -40,131 +53,6 @@ macro_rules! run_on {
     };
 }
 pub(super) use run_on;
-
-/// An engine, the numbers that rise, and the epoch that was seen last.
-struct Bench<E> {
-    engine: E,
-    now: Time,
-    batches: [u64; 4],
-    tickets: u32,
-    asker: Asker,
-    epoch: u64,
-}
-
-impl<E: Engine> Bench<E> {
-    fn new(channels_max: usize) -> Bench<E> {
-        let now = Time::from_millis(1_000);
-        let mut connections: Slots<OfConnection, ()> = Slots::default();
-        Bench {
-            engine: E::start(specs(), channels_max, 1, now),
-            now,
-            batches: [0; 4],
-            tickets: 0,
-            asker: Asker::Connection(connections.insert(())),
-            epoch: 0,
-        }
-    }
-
-    /// The next batch of a core. Tickets count on, over all cores.
-    fn make(&mut self, core: u16, ops: &[(&str, ClassId, Act)]) -> Batch {
-        self.batches[usize::from(core)] += 1;
-        let ops = ops.iter().map(|(channel, class, act)| {
-            self.tickets += 1;
-            Op {
-                channel: (*channel).into(),
-                class: *class,
-                ticket: Ticket { asker: self.asker, number: self.tickets },
-                act: act.clone(),
-            }
-        });
-        Batch { core: CoreId(core), number: self.batches[usize::from(core)], ops: ops.collect() }
-    }
-
-    fn send(&mut self, core: u16, ops: &[(&str, ClassId, Act)]) -> Vec<String> {
-        let batch = self.make(core, ops);
-        let mail = self.engine.batch(batch, self.now);
-        self.lines(mail)
-    }
-
-    fn save(&mut self) -> Vec<String> {
-        let saved = self.engine.save();
-        self.lines(saved.map(|(_, mail)| mail).unwrap_or_default())
-    }
-
-    fn wait(&mut self, millis: u64) -> Vec<String> {
-        self.now += Duration::from_millis(millis);
-        let (mail, _) = self.engine.advance(self.now);
-        self.lines(mail)
-    }
-
-    fn lines(&mut self, mail: Mail) -> Vec<String> {
-        mail.iter().map(|(core, mail)| format!("{} {}", core.0, self.line(mail))).collect()
-    }
-
-    fn line(&mut self, mail: &EngineMail) -> String {
-        match mail {
-            EngineMail::Publication(p) => match &p.change {
-                Change::Message(body) => {
-                    format!("{} {}: {}", p.channel, p.first, String::from_utf8_lossy(body.bytes()))
-                }
-                Change::Tally { steps, counts } => {
-                    let step = |step: &tallycast::engine::Step| {
-                        format!("{}={}", OPTIONS[usize::from(step.option)], step.count)
-                    };
-                    let steps: Vec<String> = steps.iter().map(step).collect();
-                    format!("{} {}-{}: {} {counts:?}", p.channel, p.first, p.last, steps.join(" "))
-                }
-            },
-            EngineMail::Listeners { channel, count } => format!("{channel} listeners {count}"),
-            EngineMail::Failed { channel } => format!("{channel} failed"),
-            EngineMail::Outcome(outcome) => {
-                let result = match &outcome.result {
-                    Ok(Answer::Accepted(at)) => {
-                        self.epoch = at.epoch.0;
-                        format!("accepted {}", at.revision)
-                    }
-                    Ok(Answer::Attached(attached)) => {
-                        self.epoch = attached.at.epoch.0;
-                        let state = match &attached.state {
-                            State::Log => String::new(),
-                            State::Tally { options, counts } => {
-                                assert!(options.iter().map(|option| &option.id).eq(&OPTIONS));
-                                format!(" {counts:?}")
-                            }
-                        };
-                        let recent = attached.recent.iter().map(|p| format!(" {}-{}", p.first, p.last));
-                        let recent: String = recent.collect();
-                        format!(
-                            "attached {}{state}, {} listen, recent{recent}",
-                            attached.at.revision, attached.listeners
-                        )
-                    }
-                    Err(refusal) => format!("{}: {}", refusal.code(), refusal.expected()),
-                };
-                format!("#{} {} {result}", outcome.ticket.number, outcome.channel)
-            }
-        }
-    }
-
-    fn at(&self, revision: u64) -> Option<Position> {
-        Some(Position { epoch: tallycast::engine::Epoch(self.epoch), revision })
-    }
-}
-
-fn cast(choice: &str) -> Act {
-    Act::Cast { choice: choice.into() }
-}
-fn say(text: &str) -> Act {
-    Act::Append { body: Body::Text(text.into()) }
-}
-fn attach(since: Option<Position>) -> Act {
-    Act::Attach { since }
-}
-fn listeners(count: u32) -> Act {
-    Act::Listeners { count }
-}
-
-const NEW: Act = Act::Attach { since: None };
 
 pub(super) fn a_publication_comes_before_the_outcome_and_votes_are_merged<E: Engine>() {
     let mut bench: Bench<E> = Bench::new(9);

@@ -1,9 +1,9 @@
 //! Scenes: tables, and who edits what.
 
-use tallycast::engine::{Act, CellSet, CellValue, RowPlace, RowRef, TableAct};
+use tallycast::engine::{Act, CellName, CellSet, CellValue, RowPlace, RowRef, TableAct};
 
 use super::bench::{Bench, EDIT_NOTHING, NEW, attach, cast, edit, say, table};
-use super::{ECHO, Engine, FULL_USERS, LOG, POLL, SAVED_TABLE, TABLE};
+use super::{ECHO, Engine, FULL_USERS, LOG, POLL, SAVED_TABLE, SMALL_TABLE, TABLE};
 
 /// One cell, written `row.column`.
 pub(super) fn set(cell: &str, value: &str, if_rev: Option<u64>) -> CellSet {
@@ -33,7 +33,11 @@ pub(super) fn a_table_changes_one_publication_at_a_time<E: Engine>() {
         ("t", TABLE, insert(Some("x"), RowPlace::First)),
         ("t", TABLE, table(TableAct::Move { row: RowRef::Index(0), place: RowPlace::After("1".into()) })),
         ("t", TABLE, delete("2")),
-        ("t", TABLE, Act::Table { act: TableAct::Set(vec![set("x.a", "y", Some(2)), set("1.b", "", Some(0))]), by: None }),
+        (
+            "t",
+            TABLE,
+            Act::Table { act: TableAct::Set(vec![set("x.a", "y", Some(2)), set("1.b", "", Some(0))]), by: None },
+        ),
     ];
     assert_eq!(
         bench.send(0, &ops),
@@ -101,12 +105,13 @@ pub(super) fn refusals_of_tables<E: Engine>() {
     let lines = bench.send(0, &[("t", TABLE, NEW)]);
     assert!(lines[0].contains(r#" attached 1 1: "x"@1 by bob 18 2: "" null, "#), "{lines:?}");
     // Four rows, and so many bytes.
-    let lines = bench.send(0, &[("t", TABLE, table(row("3"))), ("t", TABLE, table(row("4"))), ("t", TABLE, table(row("5")))]);
+    let lines =
+        bench.send(0, &[("t", TABLE, table(row("3"))), ("t", TABLE, table(row("4"))), ("t", TABLE, table(row("5")))]);
     assert!(lines[4].ends_with("full: limits.table_rows_max"), "{lines:?}");
     let long = "12345678901234";
-    let ops = ["1.a", "1.b", "2.a", "2.b"].map(|cell| ("t", TABLE, write(cell, long)));
+    let ops = ["1.a", "1.b", "2.a", "2.b"].map(|cell| ("small", SMALL_TABLE, write(cell, long)));
     let lines = bench.send(0, &ops);
-    assert!(lines[6].ends_with("full: limits.table_bytes_max"), "{lines:?}");
+    assert!(lines[3].ends_with("full: limits.table_bytes_max"), "{lines:?}");
 }
 
 pub(super) fn durable_tables_wait<E: Engine>() {
@@ -133,7 +138,8 @@ pub(super) fn durable_tables_wait<E: Engine>() {
 pub(super) fn who_edits_is_told_at_once_then_paced<E: Engine>() {
     let mut bench: Bench<E> = Bench::new(9);
     bench.send(0, &[("t", TABLE, NEW)]);
-    let by_ming = Act::Editing { cell: Some(super::CellName { row: "1".into(), column: "a".into() }), by: Some("小明".into()) };
+    let by_ming =
+        Act::Editing { cell: Some(CellName { row: "1".into(), column: "a".into() }), by: Some("小明".into()) };
     assert_eq!(
         bench.send(0, &[("t", TABLE, by_ming.clone())]),
         ["0 #2 t accepted 0", "0 t editing c0.100000000 by 小明 1.a"]
@@ -197,7 +203,8 @@ pub(super) fn marks_are_bounded<E: Engine>() {
     for who in 0..FULL_USERS {
         assert!(bench.send_as(who, 0, &[("t", TABLE, edit("1.a"))])[0].ends_with("accepted 0"));
     }
-    let full = |bench: &mut Bench<E>| bench.send_as(0, 1, &[("t", TABLE, edit("1.a"))])[0].ends_with("full: limits.users_max");
+    let full =
+        |bench: &mut Bench<E>| bench.send_as(0, 1, &[("t", TABLE, edit("1.a"))])[0].ends_with("full: limits.users_max");
     assert!(full(&mut bench));
     assert!(bench.send_as(0, 1, &[("t", TABLE, EDIT_NOTHING)])[0].ends_with("accepted 0"));
     assert!(bench.send_as(1, 0, &[("t", TABLE, edit("2.a"))])[0].ends_with("accepted 0"), "it is there already");

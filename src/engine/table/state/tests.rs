@@ -293,8 +293,7 @@ impl Naive {
             TableAct::Move { row, place } => {
                 let (row, place) = (self.row(row)?, self.place(place)?);
                 // A hole where it stood, so that places stay what they were.
-                let hole = (String::new(), Vec::new());
-                let moved = std::mem::replace(&mut next.rows[row], hole);
+                let moved = std::mem::take(&mut next.rows[row]);
                 next.rows.insert(place, moved);
                 next.rows.retain(|(id, _)| !id.is_empty());
             }
