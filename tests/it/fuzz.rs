@@ -62,7 +62,7 @@ fn first_failure(name: &str, body: fn(&[u8])) -> Result<(), String> {
 /// The shard's corpus comes to everything that its clients know to judge; otherwise they would judge nothing.
 #[test]
 fn the_corpus_of_the_shard_comes_far() {
-    let mut sum = [0; 11];
+    let mut sum = [0; 15];
     for (_, bytes) in corpus("shard") {
         let Reach {
             responses,
@@ -76,6 +76,10 @@ fn the_corpus_of_the_shard_comes_far() {
             acknowledged,
             closes,
             polls,
+            own_passed,
+            changes,
+            names,
+            cells,
         } = shard_reach(&bytes);
         let one = [
             responses,
@@ -89,6 +93,10 @@ fn the_corpus_of_the_shard_comes_far() {
             acknowledged,
             closes,
             polls,
+            own_passed,
+            changes,
+            names,
+            cells,
         ];
         for (sum, one) in sum.iter_mut().zip(one) {
             *sum += one;

@@ -1,11 +1,12 @@
 //! What a client must find in the bytes that it got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use httparse::{EMPTY_HEADER, Status};
 use serde_json::Value;
 
 use super::super::sse;
+use super::people::{People, Sheet, cells};
 use crate::conn::http::Http;
 use crate::engine::{Attached, Position, State};
 use crate::wire::http::HeadLimits;
@@ -28,6 +29,10 @@ pub struct Reach {
     pub acknowledged: usize,
     pub closes: usize,
     pub polls: usize,
+    pub own_passed: usize,
+    pub changes: usize,
+    pub names: usize,
+    pub cells: usize,
 }
 
 /// One client's connection, and what is known of it.
@@ -168,6 +173,8 @@ fn websocket(
     }
     if request.target.starts_with("/steps") {
         steps(&texts, at_rest, reach, present);
+    } else if request.target.starts_with("/cells") {
+        cells(&texts, at_rest, reach, present);
     } else if request.target.starts_with("/c/") {
         let texts: Vec<(Option<&str>, &str)> = texts.iter().map(|text| (None, text.as_str())).collect();
         own(&texts, at_rest, reach, present);
@@ -200,6 +207,7 @@ fn own(
 ) {
     let mut at: Option<Position> = None;
     let (mut channel, mut listeners) = (None, None);
+    let (mut people, mut sheet, mut skips) = (People::default(), Sheet::default(), Skips::default());
     for (id, text) in texts {
         let value: Value = serde_json::from_str(text).expect("JSON");
         let kind = value["type"].as_str().expect("a type");
@@ -217,6 +225,8 @@ fn own(
                 if kind == "snapshot" {
                     reach.snapshots += 1;
                     snapshot_is_sound(&value, new);
+                    sheet = Sheet::of(&value["state"]);
+                    skips.passed.clear();
                 } else {
                     reach.resumed += 1;
                 }
@@ -232,20 +242,36 @@ fn own(
                 if kind == "tally" {
                     assert!(new.revision > old.revision, "{old} before {text}");
                     assert_eq!(value["total"].as_u64(), Some(new.revision), "each vote counts: {text}");
+                } else if channel.as_deref().is_some_and(|channel| channel.starts_with("room/")) {
+                    assert!(new.revision > old.revision, "{old} before {text}");
+                    skips.passed.extend(old.revision + 1..new.revision);
                 } else {
                     assert_eq!(new.revision, old.revision + 1, "{old} before {text}");
                 }
                 at = Some(new);
             }
+            "cells" | "row_inserted" | "row_moved" | "row_deleted" => {
+                reach.changes += 1;
+                let (old, new) = (at.expect("the state comes first"), position(&value));
+                assert_eq!((old.epoch, old.revision + 1), (new.epoch, new.revision), "{old} before {text}");
+                sheet.change(&value, new.revision);
+                at = Some(new);
+            }
+            "members" | "joined" | "left" | "editing" => {
+                assert!(listeners.is_some(), "how many are there comes first: {text}");
+                reach.names += 1;
+                people.take(&value);
+            }
             "ok" => {
                 reach.acknowledged += 1;
                 let answered = position(&value);
-                if let Some(at) = at {
-                    assert!(
-                        at.epoch != answered.epoch || at.revision >= answered.revision,
-                        "{at} before {text} in {texts:#?}"
-                    );
+                // A group's message is not its sender's; a message to one user is in that user's channel.
+                let own = channel.as_deref().is_some_and(|channel| channel == "room/lobby");
+                let elsewhere = channel.as_deref().is_some_and(|channel| channel.starts_with("dm/"));
+                if let Some(at) = at.filter(|at| !elsewhere && at.epoch == answered.epoch) {
+                    assert!(own || at.revision >= answered.revision, "{at} before {text} in {texts:#?}");
                 }
+                skips.own.insert(answered.revision);
             }
             "refused" => {}
             other => panic!("{other}: {text}"),
@@ -256,14 +282,36 @@ fn own(
     }
     if at_rest {
         let at = at.expect("a stream at rest has got its state");
-        let present = present(&channel.expect("it names its channel")).expect("it is there");
-        assert_eq!(at, present.at, "a stream at rest stands where the engine does");
+        let channel_name = channel.expect("it names its channel");
+        let present = present(&channel_name).expect("it is there");
+        if channel_name.starts_with("room/") {
+            assert_eq!(at.epoch, present.at.epoch);
+            skips.passed.extend(at.revision + 1..=present.at.revision);
+            reach.own_passed += skips.passed.len();
+            let lost: Vec<_> = skips.passed.difference(&skips.own).collect();
+            assert!(lost.is_empty(), "{lost:?} of others passed over in {texts:#?}");
+        } else {
+            assert_eq!(at, present.at, "a stream at rest stands where the engine does");
+        }
+        if let State::Table(table) = &present.state {
+            sheet.is(table);
+        }
+        people.are(&present);
         assert_eq!(listeners, Some(present.listeners.into()), "and knows how many listen");
     }
 }
 
+/// Revisions of a group that a stream was not shown, and those that it was told to be its own.
+#[derive(Default)]
+struct Skips {
+    passed: BTreeSet<u64>,
+    own: BTreeSet<u64>,
+}
+
 fn snapshot_is_sound(value: &Value, at: Position) {
-    if value["kind"] == "vote" {
+    if value["kind"] == "table" {
+        assert!(value["state"]["rows"].is_array(), "{value}");
+    } else if value["kind"] == "vote" {
         assert_eq!(value["state"]["total"].as_u64(), Some(at.revision), "{value}");
         let counts = value["state"]["options"].as_array().expect("options");
         let sum: u64 = counts.iter().filter_map(|option| option["count"].as_u64()).sum();

@@ -3,6 +3,7 @@
 //! everything is closed, and everything is let go.
 
 mod client;
+mod people;
 mod wire;
 
 use std::collections::VecDeque;
@@ -37,7 +38,7 @@ static SETUP: LazyLock<SharedSetup> = LazyLock::new(|| {
 });
 
 /// What clients say. `{at}` is a position of the poll, `{cookie}` the last session's cookie, 0x7f a byte that no UTF-8 has.
-const REQUESTS: [&str; 28] = [
+const REQUESTS: [&str; 46] = [
     "GET /c/poll/lunch HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     "GET /c/poll/lunch?since={at} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     "GET /steps HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -66,9 +67,47 @@ const REQUESTS: [&str; 28] = [
     "OPTIONS /c/poll/lunch HTTP/1.1\r\nHost: a\r\nOrigin: https://example.org\r\n\r\n",
     "GET /text HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "POST /c/poll/lunch HTTP/1.1\r\nHost: a\r\nOrigin: https://evil.test\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1",
+    "GET /c/room/lobby HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/room/lobby?name=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/room/lobby?name=bob&since={at} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /room?name=bob HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/room/tea?name=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/dm/ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /dm/ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/dm/bob HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/table/people?name=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/table/people HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /cells HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /c/room/lobby?name=eve HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+    "GET /c/table/people HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+    "GET /c/room/lobby?members HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /c/room/lobby HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n{\"text\":\"hi\",\"from\":\"eve\"}",
+    "POST /c/dm/ann HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\ntext=hi",
+    "POST /c/table/people HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{\"delete\":{\"index\":0}}",
+    "POST /input HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 37\r\n\r\n{\"index\":1,\"value\":\"x\",\"forms\":\"age\"}",
 ];
-const BALLOTS: [&str; 6] =
-    [r#"{"choice":"1"}"#, r#"{"choice":2,"id":7}"#, r#"{"choice":"9","id":8}"#, "1", "3", "nonsense"];
+const MESSAGES: [&str; 20] = [
+    r#"{"choice":"1"}"#,
+    r#"{"choice":2,"id":7}"#,
+    r#"{"choice":"9","id":8}"#,
+    "1",
+    "3",
+    "nonsense",
+    r#"{"text":"你好","id":1}"#,
+    r#"{"text":"again"}"#,
+    r#"{"to":"ann","text":"to you","id":2}"#,
+    r#"{"to":"bob","text":"to you"}"#,
+    r#"{"set":[{"row":"1","column":"age","value":19,"if_rev":0}],"id":3}"#,
+    r#"{"set":[{"index":1,"column":"name","value":"x"},{"index":0,"column":"age","value":null}]}"#,
+    r#"{"insert":{"cells":{"name":"小小"}},"id":4}"#,
+    r#"{"insert":{"row":"x","first":true}}"#,
+    r#"{"move":{"index":0,"after":"2"},"id":5}"#,
+    r#"{"delete":{"row":"1"},"id":6}"#,
+    r#"{"editing":{"row":"2","column":"name"},"id":9}"#,
+    r#"{"editing":null}"#,
+    r#"{"index":0,"value":"y","forms":"name"}"#,
+    r#"{"index":9,"value":"y","forms":"name"}"#,
+];
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const CLIENTS_MAX: usize = 8;
 /// So often does everything move until it rests; far fewer are needed.
@@ -174,7 +213,7 @@ impl World {
                 self.say(input, |_, out| frame(out, bits, payload));
             }
             4 | 18 => {
-                let text = input.pick(&BALLOTS);
+                let text = input.pick(&MESSAGES);
                 self.say(input, |_, out| write_masked(out, Opcode::Text, true, text.as_bytes(), MASK));
             }
             5 => {
@@ -366,8 +405,10 @@ impl World {
     }
 
     fn overflow(&mut self, core: usize) {
-        self.inboxes[core]
-            .retain(|mail| !matches!(mail, Mail::Engine(EngineMail::Publication(_) | EngineMail::Listeners { .. })));
+        self.inboxes[core].retain(|mail| match mail {
+            Mail::Engine(mail) => matches!(mail, EngineMail::Outcome(_) | EngineMail::Failed { .. }),
+            _ => true,
+        });
         self.shards[core].inbox_overflowed();
     }
 
@@ -519,8 +560,9 @@ impl World {
         for wire in &self.wires {
             assert!(wire.lines.is_empty());
         }
-        for channel in ["poll/lunch", "news"] {
-            assert_eq!(self.present(channel).map(|present| present.listeners), Some(0), "{channel}");
+        for channel in ["poll/lunch", "news", "room/lobby", "table/people"] {
+            let present = self.present(channel).expect("it is there");
+            assert_eq!((present.listeners, present.users, present.editing), (0, vec![], vec![]), "{channel}");
         }
     }
 }
