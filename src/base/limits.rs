@@ -93,6 +93,8 @@ pub const ROUND_TAIL_FACTOR: usize = 8;
 pub const MIRROR_LINGER: Duration = Duration::from_secs(10);
 /// How long a channel that came by a pattern is kept after its last use, in the engine.
 pub const CHANNEL_IDLE: Duration = Duration::from_secs(600);
+/// How long messages that are kept for an absent user are kept, unless the configuration says otherwise.
+pub const UNHEARD_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// At most one listener count per channel in this time.
 pub const LISTENERS_PACE: Duration = Duration::from_millis(200);
 

@@ -112,7 +112,8 @@ enum Content {
 pub(super) struct Channel {
     pub(super) name: ChannelName,
     pub(super) durable: bool,
-    pub(super) idle: Option<Duration>,
+    idle: Option<Duration>,
+    unheard: Option<Duration>,
     pub(super) members: Members,
     pub(super) names: Names,
     /// Different names, and marks of who edits.
@@ -123,7 +124,7 @@ pub(super) struct Channel {
     pub(super) used: Time,
     pub(super) announce_timer: Option<TimerKey>,
     pub(super) editing_timer: Option<TimerKey>,
-    pub(super) idle_timer: Option<TimerKey>,
+    pub(super) idle_timer: Option<(TimerKey, Time)>,
     content: Content,
     /// Where in the mail the publication stands that is being filled. Invariant: there is one place for each attached
     /// core, and while it is filled no core comes or goes.
@@ -137,6 +138,7 @@ impl Channel {
             name,
             durable: class.spec.durable,
             idle: class.spec.idle,
+            unheard: class.spec.unheard,
             members: Members::default(),
             names: Names::default(),
             users_max: class.spec.users_max,
@@ -193,6 +195,18 @@ impl Channel {
                 Content::Log(_) | Content::Tally(_) | Content::Table(_) => Some(Err(Refusal::WrongType)),
             },
         }
+    }
+
+    /// Whether it comes and goes.
+    pub(super) fn goes(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    /// When it may go if nobody needs it until then.
+    pub(super) fn idle_at(&self) -> Option<Time> {
+        let idle = self.idle?;
+        let is_unheard = matches!(&self.content, Content::Log(log) if log.is_unheard());
+        Some(self.used + self.unheard.filter(|_| is_unheard).unwrap_or(idle))
     }
 
     /// Whether anyone needs it.

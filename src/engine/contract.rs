@@ -70,8 +70,10 @@ pub struct ChannelSpec {
     pub history_bytes_max: usize,
     /// Whether answers and publications wait for [`Embedded::committed`](super::embedded::Embedded::committed).
     pub durable: bool,
-    /// How long the channel is kept when no core is attached; `None` for ever (channels that have their own name in the configuration).
+    /// How long the channel is kept when no core is attached and nobody has a name there; `None` for ever (channels that have their own name in the configuration).
     pub idle: Option<Duration>,
+    /// Instead of that, how long it is kept while it has messages that nobody heard; `None`: no longer than otherwise.
+    pub unheard: Option<Duration>,
     /// How many different names its listeners may have at a time.
     pub users_max: usize,
 }

@@ -305,11 +305,15 @@ impl Embedded {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        let Some(idle) = channel.idle else { return };
-        if !channel.is_used() {
-            let (wheel, at) = (&mut self.wheel, channel.used + idle);
-            channel.idle_timer.get_or_insert_with(|| wheel.insert(at, Due::Idle(key)));
+        let Some(at) = channel.idle_at() else { return };
+        // A timer that stands earlier looks again; one that stands later was for what has been heard since.
+        if channel.is_used() || channel.idle_timer.is_some_and(|(_, armed)| armed <= at) {
+            return;
         }
+        if let Some((timer, _)) = channel.idle_timer.take() {
+            self.wheel.cancel(timer);
+        }
+        channel.idle_timer = Some((self.wheel.insert(at, Due::Idle(key)), at));
     }
 
     /// Lets the channel go if nobody needs it and it was idle for long enough.
@@ -317,18 +321,17 @@ impl Embedded {
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
-        let Some(idle) = channel.idle else { return };
+        let Some(mut at) = channel.idle_at() else { return };
         if channel.is_used() {
             return; // The timer is set anew when the last one detaches or leaves.
         }
-        let mut at = channel.used + idle;
         if at <= now {
             if !channel.durable || self.hold.is_empty() {
                 return self.end(key);
             }
             at = now + LISTENERS_PACE; // What it changed is not saved yet: look again.
         }
-        channel.idle_timer = Some(self.wheel.insert(at, Due::Idle(key)));
+        channel.idle_timer = Some((self.wheel.insert(at, Due::Idle(key)), at));
     }
 
     /// The channel's code failed: those who are attached are told, and it is gone.
@@ -349,8 +352,9 @@ impl Embedded {
             return;
         };
         self.names.remove(&*channel.name);
-        self.passing -= usize::from(channel.idle.is_some());
-        for timer in [channel.announce_timer, channel.editing_timer, channel.idle_timer].into_iter().flatten() {
+        self.passing -= usize::from(channel.goes());
+        let idle_timer = channel.idle_timer.map(|(timer, _)| timer);
+        for timer in [channel.announce_timer, channel.editing_timer, idle_timer].into_iter().flatten() {
             self.wheel.cancel(timer);
         }
     }

@@ -117,6 +117,7 @@ mod tests {
             history_publications_max: publications_max,
             history_bytes_max: bytes_max,
             durable: false,
+            unheard: None,
             users_max: 1000,
             idle: None,
         };

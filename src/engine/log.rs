@@ -33,6 +33,11 @@ impl Log {
         std::mem::replace(&mut self.heard, self.history.at().revision)
     }
 
+    /// Whether there are messages that nobody heard.
+    pub fn is_unheard(&self) -> bool {
+        self.heard < self.history.at().revision
+    }
+
     /// Where it stands.
     pub fn at(&self) -> Position {
         self.history.at()

@@ -166,6 +166,7 @@ mod tests {
             history_publications_max: 10,
             history_bytes_max: 10_000,
             durable: false,
+            unheard: None,
             users_max: 1000,
             idle: None,
         };

@@ -200,6 +200,7 @@ mod tests {
             history_publications_max: 1,
             history_bytes_max: 1,
             durable: false,
+            unheard: None,
             users_max: 1000,
             idle: None,
         };

@@ -174,9 +174,13 @@ fn openapi() {
     let server = Config::demo().cores(2).limit("poll_wait_max", "50ms").start();
     let mut program = Program::start(&python, "openapi.py", &[&server.main().to_string()]);
     let valid = program.step("valid");
-    let paths = ["/c/{channel}", "/", "/index", "/ticket", "/vote", "/get_new_vote", "/message"];
+    let pages = ["/", "/chat", "/group", "/table", "/table-socket.io", "/index"];
+    let bare = ["/ticket", "/vote", "/get_new_vote", "/input-change", "/message"];
+    let paths = [&["/c/{channel}"][..], &pages, &bare].concat();
     assert_eq!((&valid["version"], &valid["paths"]), (&json!("3.1.0"), &json!(paths)));
-    for (kind, operations, cases) in [("vote", 10, 400), ("feed", 4, 200), ("echo", 2, 80), ("any", 4, 150)] {
+    let channels = [("group", 4, 200), ("direct", 4, 200), ("table", 4, 200), ("feed", 4, 200), ("echo", 2, 80)];
+    let all = [&[("vote", 16, 500)][..], &channels, &[("members", 1, 20), ("any", 4, 150)]].concat();
+    for (kind, operations, cases) in all {
         let played = program.step("played");
         let results = &played["results"];
         let found = json!([results["failures"], results["errors"]]);

@@ -80,10 +80,13 @@ const TABLE: ClassId = ClassId(6);
 const SAVED_TABLE: ClassId = ClassId(7);
 const DM: ClassId = ClassId(8);
 const SMALL_TABLE: ClassId = ClassId(9);
+const KEPT: ClassId = ClassId(10);
 #[cfg(feature = "faults")]
-const FAULT: ClassId = ClassId(10);
+const FAULT: ClassId = ClassId(11);
 
 const IDLE: Duration = Duration::from_secs(10);
+/// Instead, where what nobody heard is kept.
+const UNHEARD: Duration = Duration::from_secs(100);
 const HISTORY: usize = 3;
 const OPTIONS: [&str; 3] = ["a", "b", "明"];
 /// So many names or marks, and one more is refused.
@@ -112,6 +115,7 @@ fn specs() -> Vec<Option<ChannelSpec>> {
             history_bytes_max: 1 << 20,
             durable,
             idle,
+            unheard: None,
             users_max: FULL_USERS,
         })
     };
@@ -130,6 +134,7 @@ fn specs() -> Vec<Option<ChannelSpec>> {
         spec(&table, true, None),
         spec(&Data::Log, false, Some(IDLE)),
         spec(&Data::Table(Arc::new(sheet(60))), false, None),
+        spec(&Data::Log, false, Some(IDLE)).map(|spec| ChannelSpec { unheard: Some(UNHEARD), ..spec }),
         #[cfg(feature = "faults")]
         spec(&Data::Fault, false, None),
     ]

@@ -1,5 +1,6 @@
-//! docs/protocol.md, played: every example in it runs against the real binary, each on a server of its own, and what
-//! comes is what the page shows. And the page is whole: what its tables name occurs in an example, or in a test.
+//! docs/protocol.md and what belongs to it, played: every example in them runs against the real binary, each on a server of
+//! its own, and what comes is what the page shows. And they are whole: what their tables name occurs in an example, or in a
+//! test.
 
 mod cover;
 mod document;
@@ -11,9 +12,11 @@ use std::path::Path;
 use cover::{Shown, is_shown};
 use document::{Act, Document};
 
-const PAGE: &str = include_str!("../../docs/protocol.md");
-/// How many examples the page has: none is passed over.
-const BLOCKS: usize = 42;
+/// Each with its text and how many examples it has: none is passed over.
+const PAGES: [(&str, &str, usize); 2] = [
+    ("docs/protocol.md", include_str!("../../docs/protocol.md"), 55),
+    ("docs/protocol-socket.io.md", include_str!("../../docs/protocol-socket.io.md"), 17),
+];
 
 /// What no example can provoke in a moment, and the test that does, or why nothing does.
 const ELSEWHERE: [(&str, Elsewhere); 9] = [
@@ -38,20 +41,21 @@ enum Elsewhere {
     Never(&'static str),
 }
 
-fn page() -> Document {
-    Document::read(PAGE).unwrap_or_else(|why| panic!("docs/protocol.md: {why}"))
+fn pages() -> impl Iterator<Item = (&'static str, Document, usize)> {
+    PAGES.into_iter().map(|(name, text, blocks)| {
+        let page = Document::read(text).unwrap_or_else(|why| panic!("{name}: {why}"));
+        (name, page, blocks)
+    })
 }
 
 #[test]
 fn every_example_is_true() {
-    let mut played = 0;
     let mut wrong = Vec::new();
-    for block in &page().blocks {
-        wrong.extend(play::play(block).err());
-        played += 1;
+    for (name, page, blocks) in pages() {
+        wrong.extend(page.blocks.iter().filter_map(|block| Some(format!("{name}: {}", play::play(block).err()?))));
+        assert_eq!(page.blocks.len(), blocks, "examples of {name}");
     }
-    assert!(wrong.is_empty(), "docs/protocol.md, of {played} examples {}:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(played, BLOCKS, "examples of docs/protocol.md");
+    assert!(wrong.is_empty(), "{} examples:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// The other way round: a page that says something else is caught.
@@ -96,14 +100,15 @@ fn every_lie_is_found() {
 
 #[test]
 fn every_name_in_a_table_is_shown() {
-    let page = page();
     let mut shown = Shown::new();
-    for block in &page.blocks {
-        cover::shown(block, &mut shown);
+    let mut named = Vec::new();
+    for (name, page, _) in pages() {
+        page.blocks.iter().for_each(|block| cover::shown(block, &mut shown));
+        let of_page = cover::named(&page.tables).unwrap_or_else(|why| panic!("{name}: {why}"));
+        named.extend(of_page.into_iter().map(|(thing, line)| (thing, format!("{name}:{line}"))));
     }
-    let named = cover::named(&page.tables).unwrap_or_else(|why| panic!("docs/protocol.md: {why}"));
     for (sort, least) in
-        [("request ", 15), ("type", 8), ("refusal", 15), ("status", 22), ("close code", 8), ("request header", 14)]
+        [("request ", 27), ("type", 16), ("refusal", 23), ("status", 24), ("close code", 9), ("request header", 14)]
     {
         let count = named.iter().filter(|(name, _)| name.starts_with(sort)).count();
         assert!(count >= least, "the tables name only {count} of {sort}");
@@ -113,7 +118,7 @@ fn every_name_in_a_table_is_shown() {
         let elsewhere = ELSEWHERE.iter().any(|(known, _)| known == name);
         if is_shown(name, &shown) == elsewhere {
             let what = if elsewhere { "is said to be shown elsewhere, and is shown" } else { "is never shown" };
-            wrong.push(format!("line {line}: {name} {what}"));
+            wrong.push(format!("{line}: {name} {what}"));
         }
     }
     // And the other way round: what comes from the server is named. (4321 is a client's own code, which comes back.)
@@ -123,7 +128,7 @@ fn every_name_in_a_table_is_shown() {
             wrong.push(format!("{name} is shown, and in no table"));
         }
     }
-    assert!(wrong.is_empty(), "docs/protocol.md:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn what_is_shown_elsewhere_is_there() {
 
 #[test]
 fn a_block_shows_what_its_language_says() {
-    for block in page().blocks {
+    for (name, block) in pages().flat_map(|(name, page, _)| page.blocks.into_iter().map(move |block| (name, block))) {
         let acts = || block.steps.iter().map(|step| &step.act);
         let opens = acts().any(|act| matches!(act, Act::Open(_)));
         let sends = |lines: &Vec<String>| lines.iter().any(|line| line == "Accept: text/event-stream");
@@ -152,6 +157,6 @@ fn a_block_shows_what_its_language_says() {
             "sse" => streams && !opens,
             _ => !opens,
         };
-        assert!(right, "docs/protocol.md:{}: this is no {}", block.line, block.language);
+        assert!(right, "{name}:{}: this is no {}", block.line, block.language);
     }
 }

@@ -1,6 +1,7 @@
 //! `[[channel]]`.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use super::section::Section;
 use super::value::{self, quote, quote_all};
 use super::{options, tables};
 use crate::base::limits::{
-    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTIONS_MAX, TABLE_COLUMNS_MAX,
+    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTIONS_MAX, TABLE_COLUMNS_MAX, UNHEARD_IDLE,
     USER_NAME_BYTES_MAX,
 };
 use crate::engine::{ChannelSpec, Data, TallyOption};
 use crate::kind::{Kind, Manners};
 use crate::route::{Class, Heartbeat, Pattern};
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "name",
     "pattern",
     "kind",
@@ -28,6 +29,7 @@ pub(super) const KEYS: [&str; 12] = [
     "recent",
     "echo_sender",
     "absent",
+    "kept",
     "notices",
     "heartbeat",
 ];
@@ -38,12 +40,15 @@ const PATTERN_ALLOWED: &str = "1 to 128 bytes of text with one `*`, at its end, 
 const OPTION_EXAMPLE: &str = "{ id = \"1\", label = \"Rice\" }";
 const HEARTBEAT_ALLOWED: &str = "{ text = \"still here\", every = \"2s\" }";
 
+/// How long messages for who is absent may be kept.
+const KEPT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 3600);
+
 /// The keys of a kind.
 fn keys_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Vote => &["options", "history", "notices"],
         Kind::Group => &["history", "recent", "echo_sender", "notices"],
-        Kind::Direct => &["history", "absent", "notices"],
+        Kind::Direct => &["history", "absent", "kept", "notices"],
         Kind::Table => &["columns", "rows", "history", "notices"],
         Kind::Feed => &["history", "notices"],
         Kind::Echo => &["heartbeat"],
@@ -199,6 +204,10 @@ fn channel(section: &Section<'_>, limits: &Limits, pattern: Option<Pattern>) -> 
         notices: may_have("notices") && section.boolean("notices"),
         recent: if may_have("recent") { recent(section, history) } else { 0 },
     };
+    let kept = if may_have("kept") { section.duration("kept", KEPT) } else { None };
+    if kept.is_some() && !manners.keep_for_absent {
+        section.refuse("kept", "nothing is kept for who is absent", "`kept` with absent = \"keep\"");
+    }
     let heartbeat = if may_have("heartbeat") { heartbeat(section, limits) } else { None };
     let data = match kind {
         Some(Kind::Vote) => Some(Data::Tally { options: options.into() }),
@@ -214,6 +223,7 @@ fn channel(section: &Section<'_>, limits: &Limits, pattern: Option<Pattern>) -> 
         history_bytes_max: limits.history_bytes_max,
         durable: false,
         idle: by_pattern.then_some(CHANNEL_IDLE),
+        unheard: manners.keep_for_absent.then(|| kept.unwrap_or(UNHEARD_IDLE)),
         users_max: limits.users_max,
     });
     let pattern = pattern.unwrap_or(Pattern::Prefix(String::new()));

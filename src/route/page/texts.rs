@@ -194,7 +194,7 @@ const TALK: Table = &[
 const CHAT: Table = &[
     ("tab", ["Chat", "私聊"]),
     ("title", ["One-to-one chat", "私聊"]),
-    ("about", ["Write to somebody by name; nobody else sees it.", "按名字发消息，只有对方看得到。"]),
+    ("about", ["Write to somebody by name: it goes to them alone.", "按名字发消息，只发给对方。"]),
     ("heading", ["Between you two.", "两个人的悄悄话"]),
     (
         "intro",

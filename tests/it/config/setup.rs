@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tallycast::base::limits::{CHANNEL_IDLE, Limits};
+use tallycast::base::limits::{CHANNEL_IDLE, Limits, UNHEARD_IDLE};
 use tallycast::engine::{CellValue, ChannelSpec, Data};
 use tallycast::kind::Manners;
 use tallycast::route::{
@@ -31,6 +31,7 @@ fn what_is_left_out_has_its_default() {
         history_publications_max: 1000,
         history_bytes_max: 4 << 20,
         durable: false,
+        unheard: None,
         users_max: 1000,
         idle: Some(CHANNEL_IDLE),
     };
@@ -262,12 +263,14 @@ rows = [
         history_publications_max,
         history_bytes_max: 4 << 20,
         durable: false,
+        unheard: None,
         users_max: 1000,
         idle: Some(CHANNEL_IDLE),
     };
     assert_eq!(group.spec, Some(spec(Data::Log, 20)));
     assert_eq!(group.manners, Manners { echo_sender: true, keep_for_absent: false, notices: true, recent: 10 });
-    assert_eq!(direct.spec, Some(spec(Data::Log, 1000)));
+    let direct_spec = ChannelSpec { unheard: Some(UNHEARD_IDLE), ..spec(Data::Log, 1000) };
+    assert_eq!(direct.spec, Some(direct_spec));
     assert_eq!(direct.manners, Manners { keep_for_absent: true, ..Manners::default() });
     let Some(ChannelSpec { data: Data::Table(sheet), .. }) = &table.spec else { panic!("{table:?}") };
     let columns: Vec<(&str, Vec<(&str, &str)>)> = (sheet.columns.iter())

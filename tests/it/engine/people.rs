@@ -3,7 +3,7 @@
 use tallycast::engine::{Act, Body};
 
 use super::bench::{Bench, NEW, cast, join, leave, listeners, say};
-use super::{DM, ECHO, Engine, FULL_USERS, LOG, POLL, ROOM, SAVED_LOG, TABLE};
+use super::{DM, ECHO, Engine, FULL_USERS, KEPT, LOG, POLL, ROOM, SAVED_LOG, TABLE};
 
 /// If somebody is there.
 fn tell(text: &str) -> Act {
@@ -106,6 +106,26 @@ pub(super) fn what_nobody_heard_is_for_the_first_who_joins<E: Engine>() {
         let lines = bench.send(0, &[(channel, class, act), (channel, class, join("a", 1))]);
         assert!(lines[1].ends_with("is there at 1, heard 1"), "{lines:?}");
     }
+}
+
+pub(super) fn what_nobody_heard_outlives_idling<E: Engine>() {
+    let mut bench: Bench<E> = Bench::new(9);
+    let epoch = |bench: &mut Bench<E>, acts: &[Act]| {
+        let ops: Vec<_> = acts.iter().map(|act| ("k", KEPT, act.clone())).collect();
+        bench.send(0, &ops);
+        bench.epoch
+    };
+    let first = epoch(&mut bench, &[say("1"), NEW, Act::Detach]);
+    bench.wait(99_999);
+    // It waits for who joins; heard, it goes as others do, although its timer stood later.
+    assert_eq!(epoch(&mut bench, &[NEW, join("a", 1), leave("a", 0), Act::Detach]), first);
+    bench.wait(9_999);
+    assert_eq!(epoch(&mut bench, &[NEW, Act::Detach]), first);
+    bench.wait(10_000);
+    let second = epoch(&mut bench, &[NEW, say("2"), Act::Detach]);
+    assert_ne!(second, first);
+    bench.wait(100_000);
+    assert_ne!(epoch(&mut bench, &[NEW]), second, "not for ever");
 }
 
 pub(super) fn a_name_comes_once_and_goes_once<E: Engine>() {

@@ -30,6 +30,7 @@ macro_rules! run_on {
             a_sender_is_left_out_unless_it_wants_its_echo
             who_is_not_there_is_absent_and_nothing_is_kept
             what_nobody_heard_is_for_the_first_who_joins
+            what_nobody_heard_outlives_idling
             a_name_comes_once_and_goes_once
             names_are_bounded
             a_channel_with_names_stays

@@ -103,7 +103,8 @@ fn message(line: &str, status: Option<&str>, shown: &mut Shown) {
         shown.insert(format!("type {}", &kind[..kind.find('"').unwrap_or(0)]));
     }
     let json = [r#""code":""#, r#"{"error":""#].iter().find_map(|key| line.split_once(key)?.1.split_once('"'));
-    let text = line.split_once(": expected ");
+    // As it is, or in a connect error.
+    let text = line.split_once(": expected ").map(|(code, rest)| (code.rsplit('"').next().unwrap_or(code), rest));
     if let Some((code, _)) = json.or(text) {
         shown.insert(format!("refusal {code}"));
         shown.extend(status.map(|status| format!("refusal {code} {status}")));
@@ -127,11 +128,10 @@ fn is_request(thing: &str) -> bool {
 fn fits(named: &str, shown: &str) -> bool {
     let (named_path, named_query) = named.split_once('?').unwrap_or((named, ""));
     let (path, query) = shown.split_once('?').unwrap_or((shown, ""));
-    let keys = |query: &str| {
-        query.split('&').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned())).collect::<BTreeSet<_>>()
-    };
-    let path_fits = match named_path.split_once("{channel}") {
-        Some((before, "")) => path.strip_prefix(before).is_some_and(|channel| !channel.is_empty()),
+    let key = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let keys = |query: &str| query.split('&').filter(|pair| !pair.is_empty()).map(key).collect::<BTreeSet<_>>();
+    let path_fits = match named_path.split_once('{') {
+        Some((before, rest)) if rest.ends_with('}') => path.strip_prefix(before).is_some_and(|any| !any.is_empty()),
         _ => path == named_path,
     };
     path_fits && keys(named_query).is_subset(&keys(query))

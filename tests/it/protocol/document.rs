@@ -1,4 +1,4 @@
-//! Reads docs/protocol.md: its examples (fenced blocks) and its tables.
+//! Reads a page: its examples (fenced blocks) and its tables.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -17,7 +17,9 @@ pub(super) struct Block {
     pub(super) line: usize,
     /// `http`, `sse` or `ws`.
     pub(super) language: String,
-    /// `# with KEY = VALUE, ..`: limits that the server has.
+    /// `# on FILE`: the configuration, if it is not the demo.
+    pub(super) config: Option<String>,
+    /// `# with KEY = VALUE, ..`: limits that the server has. `# on FILE with ..`: keys of that file, wherever they stand.
     pub(super) limits: Vec<(String, Value)>,
     pub(super) steps: Vec<Step>,
 }
@@ -64,6 +66,9 @@ impl Document {
         while let Some((number, line)) = lines.next() {
             if let Some(language) = line.trim_start().strip_prefix("```") {
                 let inside: Vec<_> = lines.by_ref().take_while(|(_, line)| !line.starts_with("```")).collect();
+                if language == "html" {
+                    continue;
+                }
                 blocks.push(Block::read(number, language, &inside)?);
             }
             let Some(inner) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
@@ -87,13 +92,16 @@ impl Block {
         if !["http", "sse", "ws"].contains(&language) {
             return Err(format!("line {line}: a block of {language:?} is neither http, sse nor ws"));
         }
-        let mut block = Block { line, language: language.to_owned(), limits: Vec::new(), steps: Vec::new() };
+        let language = language.to_owned();
+        let mut block = Block { line, language, config: None, limits: Vec::new(), steps: Vec::new() };
         // What is next goes to the step before, if nothing stands between them.
         let mut joined = false;
         for &(number, line) in lines {
             if line.trim().is_empty() || line.starts_with('#') {
                 joined = false;
-                if let Some(limits) = line.strip_prefix("# with ") {
+                let on = line.strip_prefix("# on ").map(|on| on.split_once(" with ").unwrap_or((on, "")));
+                block.config = on.map(|(file, _)| file.to_owned()).or(block.config);
+                if let Some(limits) = line.strip_prefix("# with ").or(on.map(|(_, keys)| keys)) {
                     block.limits.extend(read_limits(limits).map_err(|why| format!("line {number}: {why}"))?);
                 }
                 continue;
@@ -231,7 +239,17 @@ fn what_is_not_understood_is_an_error() {
         (12, ' ', Act::Command("curl x".to_owned(), text(&["out", "out"]))),
     ];
     assert_eq!(block.steps, expected.map(|(line, on, act)| Step { line, on, act }));
+    assert_eq!(block.config, None);
     assert_eq!(block.limits, [("a".to_owned(), Value::Integer(1)), ("b".to_owned(), Value::String("x".into()))]);
+}
+
+#[test]
+fn another_configuration() {
+    for (line, limits) in [("# on configs/x.toml", vec![]), ("# on configs/x.toml with a = 1", vec!["a"])] {
+        let page = Document::read(&format!("```ws\n{line}\nopen x\n> a\n```\n")).expect("it is understood");
+        let keys: Vec<&str> = page.blocks[0].limits.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!((page.blocks[0].config.as_deref(), keys), (Some("configs/x.toml"), limits), "{line}");
+    }
 }
 
 #[test]

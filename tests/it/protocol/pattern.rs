@@ -15,8 +15,11 @@ enum Piece<'p> {
 /// Whether a word stands for the same in all of an example, and which letters may be in it.
 fn class(word: &str) -> Option<(bool, &'static str)> {
     match word {
-        "epoch" => Some((true, "0123456789abcdef")),
-        "session" => Some((true, "0123456789abcdef.")),
+        // Of two channels in one example.
+        "epoch" | "other" => Some((true, "0123456789abcdef")),
+        "who" => Some((true, "0123456789abcdefms.")),
+        "sid" | "another" | "session" => Some((true, "0123456789abcdef.")),
+        "id" => Some((false, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")),
         "length" => Some((false, "0123456789")),
         _ => None,
     }

@@ -301,6 +301,7 @@ fn spec(data: Data, idle: Option<Duration>, knobs: &Knobs) -> ChannelSpec {
         history_publications_max: knobs.limits.history_publications_max,
         history_bytes_max: knobs.limits.history_bytes_max,
         durable: false,
+        unheard: None,
         users_max: knobs.users_max,
         idle,
     }
