@@ -9,6 +9,7 @@ mod resume;
 mod rows;
 pub(crate) mod server;
 pub(crate) mod socket;
+mod socket_io;
 
 /// Each function becomes a test with one event loop and a test with two.
 macro_rules! with_one_loop_and_two {
