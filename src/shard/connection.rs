@@ -46,6 +46,9 @@ pub(super) struct Conn {
     pub(super) ready: bool,
     /// It has no socket: requests carry its bytes. Always stuck, and unknown to the driver.
     pub(super) carried: bool,
+    /// It is carried, and its client polls no more, because a WebSocket is about to take it over: what waits for it cannot
+    /// get less before what it has posted is read.
+    pub(super) moves: bool,
     /// The driver was told not to read.
     pub(super) paused: bool,
     /// The peer sends no more.
@@ -254,6 +257,7 @@ impl Conn {
             stuck: false,
             ready: false,
             carried: false,
+            moves: false,
             paused: false,
             peer_finished: false,
             closing: None,

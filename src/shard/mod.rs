@@ -501,8 +501,11 @@ impl Shard {
     fn has_no_room(&self, key: ConnKey) -> bool {
         let Some(conn) = self.conns.get(key) else { return false };
         let limits = self.limits();
-        let private =
-            conn.private_bytes() >= limits.private_bytes_max || conn.private_messages() >= limits.private_messages_max;
+        let private = if conn.moves {
+            conn.private_bytes() >= engine_io::MOVING_ROOM * limits.private_bytes_max
+        } else {
+            conn.private_bytes() >= limits.private_bytes_max || conn.private_messages() >= limits.private_messages_max
+        };
         let congested = conn.subscriptions.iter().any(|subscription| {
             self.mirrors.get(subscription.mirror).is_some_and(|mirror| mirror.is_congested(limits))
         });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::connection::{Alarm, Answering, Begins, Joining, Pending, Read};
+use super::engine_io::{self, News};
 use super::responses::{JSON, refusal_json, status};
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
@@ -11,8 +12,8 @@ use crate::base::limits::TURN_READ_BYTES_MAX;
 use crate::base::time::Time;
 use crate::engine::{Asker, Origin, Position, Publication, Refusal, State};
 use crate::kind::Kind;
-use crate::mirror::View;
 use crate::mirror::encoding::Encoding;
+use crate::mirror::{Mirror, View};
 use crate::route::dialect::own;
 use crate::route::page::{self, Language, PageId};
 use crate::wire::ws::close;
@@ -47,7 +48,16 @@ impl Shard {
     pub(super) fn must_read_later(&self, conn: ConnKey, mirror: MirrorKey) -> bool {
         let Some(pending) = self.conns.get(conn).and_then(|conn| conn.pending.as_deref()) else { return false };
         let asked = matches!(pending, Pending::Read { read: Read::Join { joining: Joining::Asked(_), .. }, .. });
-        asked || self.mirrors.get(mirror).is_some_and(|mirror| mirror.live().is_none())
+        // A stream goes on where another core left it, which may be ahead of this one.
+        let ahead = |at: Position| {
+            let begins = match pending {
+                Pending::Read { read: Read::Join { begins: Begins::Continued(begins), .. }, .. } => *begins,
+                _ => return false,
+            };
+            begins.epoch == at.epoch && begins.revision > at.revision
+        };
+        let not_yet = |mirror: &Mirror| mirror.live().is_none_or(|standing| ahead(standing.at()));
+        asked || self.mirrors.get(mirror).is_some_and(not_yet)
     }
 
     fn answer_read(&mut self, key: ConnKey, mirror: MirrorKey) {
@@ -276,7 +286,7 @@ impl Shard {
         if let (Some(_), Begins::Since(at)) = (&replay, begins) {
             first.push(encoder.resumed(transport, dialect, &snapshot, at).to_vec());
         }
-        if !matches!((&replay, begins), (Some(_), Begins::Continued(_))) {
+        if !matches!(begins, Begins::Continued(_)) {
             first.push(encoder.listeners(transport, dialect, standing.listeners).to_vec());
             if manners.notices {
                 first.push(encoder.members(transport, dialect, standing.users.iter()).to_vec());
@@ -285,6 +295,11 @@ impl Shard {
             for editing in standing.editing.iter().filter(|editing| editing.who != myself) {
                 first.push(encoder.editing(transport, dialect, editing).to_vec());
             }
+        } else if let Some(told) = self.conns.get(key).and_then(engine_io::told_before) {
+            first.extend(told.news(standing, manners.notices).map(|news| match news {
+                News::Listeners(count) => encoder.listeners(transport, dialect, count).to_vec(),
+                News::Presence(news) => encoder.presence(transport, dialect, &news).to_vec(),
+            }));
         }
         for publication in replay.iter().flatten().chain(&kept) {
             encoder

@@ -400,7 +400,7 @@ impl Shard {
 
     /// A new session; at the bound, instead of the one that was unused for longest.
     fn new_session(&mut self, target: Target, dialect: DialectId, cursor: Cursor) -> Result<SessionName, Refusal> {
-        if self.sessions.len() >= self.limits().sessions_max {
+        if self.sessions.len() + self.relay.carried() >= self.limits().sessions_max {
             let idle = |(_, key): &&(Time, SessionKey)| {
                 self.sessions.slots.get(*key).is_some_and(|session| session.parked.is_empty())
             };

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use rand::RngExt;
 use serde::Deserialize;
 
+use super::told::Told;
 use super::upgrade::Resume;
 use super::{Ending, Talk, frames};
 use crate::base::keys::ConnKey;
@@ -528,24 +529,25 @@ impl Shard {
         for joined in talk.client.iter().flat_map(|client| &client.joined) {
             let space = namespace(&talk.endpoint, joined.namespace);
             let Some(target) = &space.target else { continue };
-            let begins = match &under_way {
+            let (begins, told) = match &under_way {
                 Some((encoding, begins, bytes)) if encoding.dialect == space.dialect => {
                     head.extend_from_slice(bytes);
-                    *begins
+                    (*begins, None)
                 }
                 _ => {
                     let mirror = self.channels.get(&target.channel).and_then(|mirror| self.mirrors.get(*mirror));
                     let standing = mirror.and_then(|mirror| mirror.standing.as_ref());
-                    standing.map_or(Begins::Now, |standing| Begins::Continued(standing.at()))
+                    let begins = standing.map_or(Begins::Now, |standing| Begins::Continued(standing.at()));
+                    (begins, standing.map(Told::of))
                 }
             };
-            resume.push_back(Resume { namespace: joined.namespace, begins });
+            resume.push_back(Resume { namespace: joined.namespace, begins, told });
         }
         (head, resume)
     }
 
     /// Joins a namespace that the client is in already.
-    pub(super) fn resume_namespace(&mut self, key: ConnKey, talk: &mut Talk, resume: Resume) {
+    pub(super) fn resume_namespace(&mut self, key: ConnKey, talk: &mut Talk, resume: &Resume) {
         let endpoint = talk.endpoint.clone();
         let space = namespace(&endpoint, resume.namespace);
         let joined = talk.client.as_mut().and_then(|client| client.joined(resume.namespace)).cloned();

@@ -14,6 +14,7 @@ mod handshake;
 mod letters;
 mod packets;
 mod polling;
+mod told;
 mod upgrade;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,7 @@ use client::Client;
 pub use letters::Letter;
 pub(super) use letters::Waiting;
 use polling::Polling;
+pub(super) use told::{News, told_before};
 pub(super) use upgrade::Probe;
 use upgrade::Taking;
 
@@ -42,8 +44,13 @@ use upgrade::Taking;
 const UPGRADE_WAIT: Duration = Duration::from_secs(10);
 /// How long an upgraded session may wait for the engine's answers before it moves.
 const MOVE_WAIT: Duration = Duration::from_secs(1);
+/// How long a GET waits that comes while a WebSocket tries to take over, until it comes back empty. By then the news has
+/// come from the WebSocket's core if it has taken over already.
+const EMPTY_WAIT: Duration = Duration::from_millis(20);
 /// Packets that a GET gets at once; the next GET gets the rest. Clients in Python refuse a payload of more.
 const POLL_PACKETS_MAX: usize = 16;
+/// So many times as much as usual may wait for a session that is about to move.
+pub(super) const MOVING_ROOM: usize = 4;
 /// Packets of one POST.
 const PAYLOAD_PACKETS_MAX: usize = 16 << 10;
 
@@ -227,6 +234,9 @@ impl Shard {
     /// A session's or a probe's deadline may have come.
     pub(super) fn engine_io_alarm(&mut self, key: ConnKey) {
         let now = self.now;
+        if !self.polling_alarm(key) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(key) else { return };
         let (paused, heard) = (conn.paused, conn.heard);
         let session = match &mut conn.protocol {

@@ -10,7 +10,7 @@ use crate::wire::engineio::{Kind, Version, read_payload};
 
 use super::handshake::Fault;
 use super::letters::{Answer, Ask, Matter, Requester};
-use super::{Carrier, Ending, PAYLOAD_PACKETS_MAX, POLL_PACKETS_MAX, Session, Sid, frames};
+use super::{Carrier, EMPTY_WAIT, Ending, PAYLOAD_PACKETS_MAX, POLL_PACKETS_MAX, Session, Sid, frames};
 
 /// What carries a session that has no socket.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Polling {
     told: Option<Requester>,
     /// What was taken for the client and found no room in a payload: less than one send.
     pub(super) rest: Vec<u8>,
+    /// When it comes back empty, if it came while a WebSocket was trying; none: at once.
+    empty_due: Option<Time>,
     /// The POST that is being read.
     pub(super) posted: Option<Posted>,
     pub(super) upgrade: Upgrade,
@@ -63,13 +65,31 @@ impl Upgrade {
 
 impl Polling {
     pub(super) fn new(base64: bool) -> Polling {
-        Polling { base64, parked: None, told: None, rest: Vec::new(), posted: None, upgrade: Upgrade::None }
+        Polling {
+            base64,
+            parked: None,
+            told: None,
+            rest: Vec::new(),
+            empty_due: None,
+            posted: None,
+            upgrade: Upgrade::None,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.upgrade {
             Upgrade::Moving(_, until) | Upgrade::Moved(_, until) => Some(until),
-            Upgrade::None | Upgrade::Asked(_) | Upgrade::Probed(_) => None,
+            Upgrade::Probed(_) => self.empty_due,
+            Upgrade::None | Upgrade::Asked(_) => None,
+        }
+    }
+
+    /// Whether the GET that waits is to come back, empty if need be.
+    fn is_empty_due(&self, now: Time) -> bool {
+        match self.upgrade {
+            Upgrade::None | Upgrade::Asked(_) => false,
+            Upgrade::Probed(_) => self.empty_due.is_none_or(|due| due <= now),
+            Upgrade::Moving(..) | Upgrade::Moved(..) => true,
         }
     }
 
@@ -108,8 +128,11 @@ impl Shard {
             Ask::Poll if polls >= polls_max => self.write_answer(from, Answer::Full),
             Ask::Poll => {
                 polling.parked = Some(from);
+                // The WebSocket may be about to take over, which is not known here yet: then this is not for the session.
+                polling.empty_due = matches!(polling.upgrade, Upgrade::Probed(_)).then(|| now + EMPTY_WAIT);
                 self.relay.parked += 1;
                 self.relay.wake(key);
+                self.set_engine_io_alarm(key);
             }
             Ask::Post { .. } if polling.posted.is_some() => {
                 self.write_answer(from, Answer::Fault(Fault::Request));
@@ -142,10 +165,13 @@ impl Shard {
         let Session { talk, carrier: Carrier::Polling(polling), .. } = session else { return Flow::Stop };
         let Some(mut posted) = polling.posted.take() else { return Flow::Stop };
         let mut read = posted.read;
-        let mut packets = read_payload(talk.version, posted.octets, &posted.body).skip(read);
+        let mut packets = read_payload(talk.version, posted.octets, &posted.body).skip(read).peekable();
         let ending = loop {
             if self.closing(key) {
                 break Err(Ending::Violation("closed"));
+            }
+            if packets.peek().is_none() {
+                break Ok(());
             }
             if self.must_wait(key) {
                 drop(packets);
@@ -219,6 +245,8 @@ impl Shard {
             self.close(sid.key, false);
         } else if matches!(polling.upgrade, Upgrade::Asked(by) | Upgrade::Probed(by) if by == from) {
             polling.upgrade = Upgrade::None;
+            polling.empty_due = None;
+            self.moves(sid.key, false);
         }
     }
 
@@ -250,29 +278,55 @@ impl Shard {
         let Protocol::EngineIo(session) = &conn.protocol else { return 0 };
         let Carrier::Polling(polling) = &session.carrier else { return 0 };
         let Some(who) = polling.parked else { return 0 };
-        let (version, base64, probed) = (session.talk.version, polling.base64, polling.upgrade != Upgrade::None);
-        let waits = matches!(polling.upgrade, Upgrade::None | Upgrade::Asked(_));
+        let (version, base64) = (session.talk.version, polling.base64);
+        let is_empty_due = polling.is_empty_due(self.now);
         let mut frames = self.take_frames(key, TURN_READ_BYTES_MAX, POLL_PACKETS_MAX, touched);
         let rest = frames.split_off(frames::end_of(&frames, POLL_PACKETS_MAX));
         let (body, media) = match frames.as_slice() {
-            [] if waits => return 0,
-            [] => {
-                debug_assert!(probed);
-                frames::payload_of(version, base64, Kind::Noop, "")
-            }
+            [] if is_empty_due => frames::payload_of(version, base64, Kind::Noop, ""),
+            [] => return 0,
             frames => frames::payload(version, base64, frames),
         };
         let len = body.len();
         if let Some(Protocol::EngineIo(session)) = self.conns.get_mut(key).map(|conn| &mut conn.protocol)
             && let Some(polling) = session.polling()
         {
-            polling.parked = None;
+            (polling.parked, polling.empty_due) = (None, None);
             polling.told = Some(who);
             polling.rest = rest;
             self.relay.parked -= 1;
         }
         self.write_answer(who, Answer::Payload { body, media });
         len
+    }
+
+    /// A session's deadline has come that has to do with its requests. False: there is no other to wait for now.
+    pub(super) fn polling_alarm(&mut self, key: ConnKey) -> bool {
+        let now = self.now;
+        let Some(polling) = self.polling_of(key) else { return true };
+        match polling.upgrade {
+            // Where it went to is not heard of.
+            Upgrade::Moved(_, until) if until <= now => {
+                self.close(key, false);
+                false
+            }
+            // It moves in this turn, and its deadlines with it.
+            Upgrade::Moving(_, until) if until <= now => false,
+            Upgrade::Probed(_) if polling.empty_due.is_some_and(|due| due <= now) => {
+                polling.empty_due = None;
+                self.relay.wake(key);
+                true
+            }
+            Upgrade::None | Upgrade::Asked(_) | Upgrade::Probed(_) | Upgrade::Moving(..) | Upgrade::Moved(..) => true,
+        }
+    }
+
+    fn polling_of(&mut self, key: ConnKey) -> Option<&mut Polling> {
+        let conn = self.conns.get_mut(key).filter(|conn| conn.stage == Stage::Open)?;
+        match &mut conn.protocol {
+            Protocol::EngineIo(session) => session.polling(),
+            _ => None,
+        }
     }
 
     /// Takes what waits for a carried connection, whole messages, until it is more than `bytes_max` or `packets_max`.

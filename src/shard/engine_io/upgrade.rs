@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::handshake::Fault;
-use super::letters::{Matter, Requester, Waits};
+use super::letters::{Answer, Matter, Requester, Waits};
 use super::polling::Upgrade;
+use super::told::Told;
 use super::{Carrier, MOVE_WAIT, Session, Sid, Talk, UPGRADE_WAIT, Waiting, frames};
 use crate::base::keys::ConnKey;
 use crate::conn::ws::{Event, WebSocket};
@@ -37,18 +38,22 @@ pub(super) struct Cargo {
 }
 
 /// A namespace whose channel is to be listened to again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Resume {
     /// Its place in the endpoint's list.
     pub(super) namespace: u16,
     /// Where its client was left off.
     pub(super) begins: Begins,
+    /// Who was there then.
+    pub(super) told: Option<Told>,
 }
 
 /// A session that has come from elsewhere.
 #[derive(Debug)]
 pub(super) struct Taking {
     resume: VecDeque<Resume>,
+    /// Who was there when the stream was left off that goes on now.
+    pub(super) told: Option<Told>,
 }
 
 // The session's side.
@@ -59,6 +64,13 @@ impl Shard {
         if polling.upgrade == Upgrade::Asked(from) {
             polling.upgrade = Upgrade::Probed(from);
             self.relay.wake(sid.key);
+            self.moves(sid.key, true);
+        }
+    }
+
+    pub(super) fn moves(&mut self, key: ConnKey, moves: bool) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.moves = moves;
         }
     }
 
@@ -70,8 +82,14 @@ impl Shard {
             return self.write_to(from.core, Matter::Gone { to: from });
         };
         polling.upgrade = Upgrade::Moving(from, until);
+        let late = polling.parked.take();
+        // It came behind the probe, from somebody who does not know that the session has a WebSocket.
+        if let Some(late) = late {
+            self.relay.parked -= 1;
+            self.write_answer(late, Answer::Fault(Fault::Request));
+        }
+        self.moves(sid.key, true);
         self.relay.moving.push(sid.key);
-        self.relay.wake(sid.key);
         self.set_engine_io_alarm(sid.key);
     }
 
@@ -294,7 +312,7 @@ impl Shard {
         };
         let Probe { socket, .. } = *probe;
         let carrier = Carrier::WebSocket(socket);
-        let session = Session { talk, carrier, moved: true, taking: Some(Taking { resume }) };
+        let session = Session { talk, carrier, moved: true, taking: Some(Taking { resume, told: None }) };
         conn.protocol = Protocol::EngineIo(Box::new(session));
         let paused = conn.paused;
         self.push(key, &frames, None);
@@ -310,7 +328,10 @@ impl Shard {
         while self.conns.get(key).is_some_and(|conn| conn.pending.is_none()) {
             let Some(taking) = &mut session.taking else { return };
             match taking.resume.pop_front() {
-                Some(resume) => self.resume_namespace(key, &mut session.talk, resume),
+                Some(mut resume) => {
+                    taking.told = resume.told.take();
+                    self.resume_namespace(key, &mut session.talk, &resume);
+                }
                 None => {
                     session.taking = None;
                     let sid = session.talk.sid;

@@ -13,6 +13,7 @@ use world::World;
 
 mod clients;
 mod ending;
+mod engine_io;
 mod model;
 mod network;
 mod random;
@@ -27,7 +28,7 @@ const SEEDS: u64 = 1000;
 const SEED_FIRST: u64 = 1;
 
 /// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
-const MUST_HAPPEN: [&str; 82] = [
+const MUST_HAPPEN: [&str; 89] = [
     "bad: closed for it",
     "bare: absent",
     "bare: kept message",
@@ -72,6 +73,8 @@ const MUST_HAPPEN: [&str; 82] = [
     "rest: members asked for",
     "rest: names known",
     "rest: page shows the table",
+    "rest: socket.io polling",
+    "rest: socket.io websocket",
     "rest: two connections of one user",
     "server: 503 for a handshake",
     "server: close 1001",
@@ -79,6 +82,11 @@ const MUST_HAPPEN: [&str; 82] = [
     "server: closed by reset",
     "server: paused",
     "server: ping",
+    "socket.io: heartbeat",
+    "socket.io: polled",
+    "socket.io: upgrade failed",
+    "socket.io: upgraded",
+    "socket.io: vote accepted",
     "sse: comment",
     "sse: event",
     "steps: refused",

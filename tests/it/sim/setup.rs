@@ -8,14 +8,18 @@ use tallycast::base::limits::{FLUSH_SENDS_MAX, Limits};
 use tallycast::engine::{CellValue, ChannelSpec, ClassId, Column, Data, TableSpec, TallyOption};
 use tallycast::kind::{Kind, Manners};
 use tallycast::route::{
-    Aim, Class, Dialect, DialectId, Heartbeat, Listener, Origins, PageId, PathPattern, Pattern, Route, Serve, Setup,
-    SharedSetup, Target,
+    Aim, Class, Dialect, DialectId, Does, EngineIo, EventRule, Heartbeat, Listener, Namespace, Origins, PageId,
+    PathPattern, Pattern, Route, Serve, Setup, SharedSetup, Speaks, Target,
 };
 
 use super::random::Random;
 
 /// The options of every vote.
 pub(crate) const OPTIONS: [&str; 3] = ["1", "2", "3"];
+/// Where Socket.IO is spoken, with a namespace for each of these.
+pub(crate) const SOCKET_IO: &str = "/socket.io/";
+/// See [`SOCKET_IO`].
+pub(crate) const SOCKET_IO_CHANNELS: [&str; 4] = ["poll/lunch", "news", "room/lobby", "table/people"];
 /// The refusal of another one names them.
 pub(crate) const OPTIONS_TEXT: &str = "1, 2, 3";
 /// How long a cookie's poll is parked.
@@ -240,9 +244,35 @@ pub(crate) fn setup(knobs: &Knobs) -> SharedSetup {
             optional: false,
         }],
         classes,
-        dialects: vec![Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain, addressed, Dialect::Cells],
+        dialects: [Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain, addressed, Dialect::Cells]
+            .into_iter()
+            .chain(SOCKET_IO_CHANNELS.iter().map(|channel| event(channel)))
+            .collect(),
         routes: routes(),
     })
+}
+
+/// What Socket.IO's clients hear.
+fn event(channel: &str) -> Dialect {
+    Dialect::Event { namespace: namespace(channel), event: "said".into(), of: Box::new(Dialect::Tallycast) }
+}
+
+fn socket_io() -> EngineIo {
+    let vote = || EventRule { event: "vote".into(), does: Does::Send };
+    let classes = [0, 2, 4, 8];
+    let spaces = SOCKET_IO_CHANNELS.iter().zip(classes).zip(6..).map(|((channel, class), dialect)| Namespace {
+        name: namespace(channel),
+        target: Some(Target { channel: (*channel).into(), class: ClassId(class) }),
+        dialect: DialectId(dialect),
+        connected: None,
+        events: vec![vote()],
+    });
+    EngineIo {
+        ping_interval: Duration::from_secs(20),
+        ping_timeout: Duration::from_secs(20),
+        payload_bytes_max: 2048,
+        speaks: Speaks::SocketIo { connect_timeout: Duration::from_secs(20), namespaces: spaces.collect() },
+    }
 }
 
 fn table() -> TableSpec {
@@ -257,6 +287,11 @@ fn table() -> TableSpec {
         cell_bytes_max: CELL_BYTES_MAX,
         bytes_max: TABLE_BYTES_MAX,
     }
+}
+
+/// The namespace of a channel.
+pub(crate) fn namespace(channel: &str) -> String {
+    format!("/{}", channel.replace('/', "-"))
 }
 
 fn routes() -> Vec<Route> {
@@ -289,6 +324,7 @@ fn routes() -> Vec<Route> {
         (below("/my_keep/"), sockets("keep/", 7, 4)),
         (exact("/cells"), socket(people(), 5)),
         (exact("/input-change"), cells),
+        (below(SOCKET_IO), Serve::EngineIo(Arc::new(socket_io()))),
     ]
     .into_iter()
     .map(|(path, serve)| Route { listener: ListenerId(0), path, serve })

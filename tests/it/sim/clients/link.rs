@@ -249,6 +249,8 @@ pub(crate) struct WebSocket {
     pub(crate) open: bool,
     /// Our Close was sent.
     closing: bool,
+    /// The handshake may be refused by 400: what it is for may be gone.
+    pub(crate) may_be_refused: bool,
     /// The server's Close was read.
     pub(crate) closed: Option<u16>,
     message: Option<(u8, Vec<u8>)>,
@@ -266,7 +268,15 @@ impl WebSocket {
             )
             .as_bytes(),
         );
-        WebSocket { link, open: false, closing: false, closed: None, message: None, pings: BTreeSet::new() }
+        WebSocket {
+            link,
+            open: false,
+            closing: false,
+            may_be_refused: false,
+            closed: None,
+            message: None,
+            pings: BTreeSet::new(),
+        }
     }
 
     /// Sends a message, at times in fragments.
@@ -350,7 +360,9 @@ impl WebSocket {
     fn handshake(&mut self, scene: &mut Scene) -> Option<Seen> {
         let (head, len) = read_head(&self.link.input)?;
         if head.status != 101 {
-            self.link.check_uninvited(&head, scene);
+            if head.status != 400 || !self.may_be_refused {
+                self.link.check_uninvited(&head, scene);
+            }
             scene.coverage.hit("server: 503 for a handshake");
             let (_, len) = read_response(&self.link.input, "GET")?;
             self.link.input.drain(..len);

@@ -4,7 +4,7 @@ use tallycast::engine::Origin;
 
 use super::random::Random;
 use super::scene::Scene;
-use super::setup::NAMES;
+use super::setup::{NAMES, SOCKET_IO_CHANNELS};
 
 pub(crate) mod bad;
 pub(crate) mod bare;
@@ -15,6 +15,7 @@ pub(crate) mod grid;
 pub(crate) mod link;
 pub(crate) mod long_poll;
 pub(crate) mod people;
+pub(crate) mod socket_io;
 pub(crate) mod sse;
 pub(crate) mod steps;
 pub(crate) mod stream;
@@ -83,6 +84,11 @@ pub(crate) fn population(random: &mut Random, crowd: usize) -> Vec<Box<dyn Clien
         let mail = format!("{}/{}", random.pick(&["dm", "dm", "keep"]), random.pick(&NAMES[..3]));
         let room = random.pick(&["room/lobby", "room/lobby", "room/tea"]);
         let anything = random.pick(&[channel, channel, room, &mail, "table/people"]);
+        if random.chance(25) {
+            let channel = random.pick(&SOCKET_IO_CHANNELS);
+            clients.push(Box::new(socket_io::Listener::new(&who("socket.io"), channel)));
+            continue;
+        }
         if random.chance(55) {
             clients.push(match random.below(12) {
                 0 | 1 => Box::new(talk::Talker::new(&who("talk"), room, name, stuck)),
