@@ -8,7 +8,7 @@ use tallycast::base::limits::{LISTENERS_PACE, MIRROR_LINGER};
 
 use super::clients::link::Requests;
 use super::clients::path;
-use super::setup::COOKIE_WAIT;
+use super::setup::{COOKIE_WAIT, ENGINE_IO_PING};
 use super::world::World;
 
 /// A channel's listeners, as they are.
@@ -33,7 +33,9 @@ impl World {
 
         let pollers = self.clients.iter_mut().filter(|client| client.is_poller());
         pollers.for_each(|client| client.leave());
-        self.pass(limits.session_idle + limits.close_wait + LISTENERS_PACE * 2 + Duration::from_secs(1));
+        // Sessions of cookies, and of Engine.IO whose clients are gone without a word.
+        let sessions = limits.session_idle.max(ENGINE_IO_PING * 2);
+        self.pass(sessions + limits.close_wait + LISTENERS_PACE * 2 + Duration::from_secs(1));
         self.check_sessions();
         self.check_listeners();
 

@@ -24,6 +24,8 @@ pub(crate) const SOCKET_IO_CHANNELS: [&str; 4] = ["poll/lunch", "news", "room/lo
 pub(crate) const OPTIONS_TEXT: &str = "1, 2, 3";
 /// How long a cookie's poll is parked.
 pub(crate) const COOKIE_WAIT: Duration = Duration::from_secs(10);
+/// How often a session of Engine.IO is asked whether its client is there, and how long the answer may take.
+pub(crate) const ENGINE_IO_PING: Duration = Duration::from_secs(20);
 /// The text that echo's WebSockets get unasked, and how often.
 pub(crate) const HEARTBEAT: &str = "*heartbeat from serve";
 /// See [`HEARTBEAT`].
@@ -268,8 +270,8 @@ fn socket_io() -> EngineIo {
         events: vec![vote()],
     });
     EngineIo {
-        ping_interval: Duration::from_secs(20),
-        ping_timeout: Duration::from_secs(20),
+        ping_interval: ENGINE_IO_PING,
+        ping_timeout: ENGINE_IO_PING,
         payload_bytes_max: 2048,
         speaks: Speaks::SocketIo { connect_timeout: Duration::from_secs(20), namespaces: spaces.collect() },
     }
