@@ -102,6 +102,15 @@ impl Slice {
         assert!(len <= self.len());
         Slice { segment: self.segment.clone(), start: self.start + len, end: self.end }
     }
+
+    /// Its first `len` bytes.
+    ///
+    /// # Panics
+    /// If it has fewer.
+    pub fn first(&self, len: usize) -> Slice {
+        assert!(len <= self.len());
+        Slice { segment: self.segment.clone(), start: self.start, end: self.start + len }
+    }
 }
 
 impl Deref for Slice {
@@ -135,6 +144,7 @@ mod tests {
         let all = writer.slice(0..8);
         drop(writer);
         assert_eq!((&*abc, &*tail, &*all), (&b"abc"[..], &b"bc"[..], &b"abcdefgh"[..]));
+        assert_eq!((&*all.skip(2).first(3), &*all.first(0)), (&b"cde"[..], &b""[..]));
         assert!(Slice::copied(b"").is_empty());
         std::thread::scope(|scope| {
             scope.spawn(move || assert_eq!(&*all, b"abcdefgh"));

@@ -1,6 +1,6 @@
 //! What waits to be sent to one connection alone, and how it is put together with its logs.
 //!
-//! A connection's stream is: the rest of the message in hand, then private pieces, then logs. A piece may stand behind
+//! A connection's stream is: the rests of what logs had in hand, then private pieces, then logs. A piece may stand behind
 //! a place of a log: an acknowledgement never overtakes a publication of an earlier revision.
 
 use std::collections::VecDeque;
@@ -17,16 +17,23 @@ use crate::mirror::sendlog::{Left, SendLog};
 /// Private pieces, in order.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// The rest of a log's message whose log has gone on without this reader.
-    rest: Option<Slice>,
-    /// How many pieces come before that rest: they stood before it in the send that was in flight when the log left.
-    before_rest: usize,
+    /// What logs had in hand that have gone on without this reader, in order. A send that was in flight when several of
+    /// them left has one for each of its parts.
+    rests: VecDeque<Rest>,
     pieces: VecDeque<Piece>,
     /// So many of them, from the front, are answers from before the connection became a stream.
     answers: usize,
     bytes: usize,
     /// What the driver has under way.
     flight: Parts,
+}
+
+/// What a log had in hand for a reader that has left it.
+#[derive(Debug)]
+struct Rest {
+    slice: Slice,
+    /// So many pieces come before it: they stood before it in the send that was in flight when the log left.
+    before: usize,
 }
 
 /// A place in a log.
@@ -87,7 +94,7 @@ impl Bytes {
 impl Outgoing {
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.rest.as_ref().map_or(0, |rest| rest.len())
+        self.bytes + self.rests.iter().map(|rest| rest.slice.len()).sum::<usize>()
     }
 
     /// Messages that wait.
@@ -96,7 +103,7 @@ impl Outgoing {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.pieces.is_empty() && self.flight.is_empty()
+        self.rests.is_empty() && self.pieces.is_empty() && self.flight.is_empty()
     }
 
     /// Adds one message.
@@ -156,18 +163,25 @@ impl Outgoing {
             }
             keeps
         });
-        let source = Source::Log { mirror, log };
-        if left.rest.is_some() {
-            let before = self.flight.iter().take_while(|part| part.source != source);
-            self.before_rest = match self.flight.iter().any(|part| part.source == source) {
-                true => before.filter(|part| part.source == Source::Piece).count(),
-                false => 0,
-            };
+        let Some(mut slice) = left.rest else { return };
+        // The parts of a flight that were rests already are the first of the rests, in order.
+        let (mut rest, mut before) = (0, 0);
+        for part in &mut self.flight {
+            match part.source {
+                Source::Piece => before += 1,
+                Source::Rest => rest += 1,
+                Source::Log { mirror: of, log: index } if (of, index) == (mirror, log) => {
+                    self.rests.insert(rest, Rest { slice: slice.first(part.len), before });
+                    slice = slice.skip(part.len);
+                    part.source = Source::Rest;
+                    rest += 1;
+                }
+                Source::Log { .. } => {}
+            }
         }
-        for part in self.flight.iter_mut().filter(|part| part.source == source) {
-            part.source = Source::Rest;
+        if !slice.is_empty() {
+            self.rests.insert(rest, Rest { slice, before });
         }
-        self.rest = left.rest.or_else(|| self.rest.take());
     }
 
     /// Bytes of a log that are under way.
@@ -187,7 +201,12 @@ impl Outgoing {
     }
 
     fn taken_rest(&mut self, len: usize) {
-        self.rest = self.rest.take().map(|rest| rest.skip(len)).filter(|rest| !rest.is_empty());
+        if let Some(front) = self.rests.front_mut() {
+            front.slice = front.slice.skip(len);
+            if front.slice.is_empty() {
+                self.rests.pop_front();
+            }
+        }
     }
 
     fn taken_piece(&mut self, len: usize) {
@@ -196,7 +215,7 @@ impl Outgoing {
             front.sent += len;
             if front.sent == front.bytes.get().len() {
                 self.pieces.pop_front();
-                self.before_rest = self.before_rest.saturating_sub(1);
+                self.rests.iter_mut().for_each(|rest| rest.before = rest.before.saturating_sub(1));
                 self.answers = self.answers.saturating_sub(1);
             }
         }
@@ -220,12 +239,17 @@ pub(super) fn gather(
     // Only what comes first can be begun: a piece, the rest of a message, or a log's message.
     let pieces = || outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
     let begun = usize::from(pieces().next().is_some_and(|piece| piece.sent > 0));
-    let first = outgoing.map_or(0, |outgoing| outgoing.before_rest).max(begun);
-    for piece in pieces().take(first) {
-        load.add_piece(piece);
+    let mut first = 0;
+    for rest in outgoing.iter().flat_map(|outgoing| &outgoing.rests) {
+        for piece in pieces().skip(first).take(rest.before.max(begun).saturating_sub(first)) {
+            load.add_piece(piece);
+            first += 1;
+        }
+        load.add(Source::Rest, Stretch::Shared(rest.slice.clone()));
     }
-    if let Some(rest) = outgoing.and_then(|outgoing| outgoing.rest.as_ref()) {
-        load.add(Source::Rest, Stretch::Shared(rest.clone()));
+    if first < begun {
+        pieces().take(begun).for_each(|piece| load.add_piece(piece));
+        first = begun;
     }
     for reading in &mut reading {
         let boundary = reading.log.boundary(reading.cursor);
@@ -373,5 +397,32 @@ impl<'a> Load<'a> {
             writer.append(stretch.get());
         }
         Some((self.parts, writer.slice(0..self.len)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever part of a flight is taken, the rest follows in its order, although two of its logs have been left.
+    #[test]
+    fn what_was_in_flight_ends_as_it_took_off() {
+        let mut mirrors: Slots<OfMirror, Mirror> = Slots::default();
+        let log = MirrorKey::unpack;
+        for taken in 0..=17 {
+            let mut outgoing = Outgoing::default();
+            outgoing.push(b"PIECE", None);
+            let piece = Part { source: Source::Piece, len: 5 };
+            let parts = [Part::log(log(1), 0, 3), piece, Part::log(log(2), 0, 4), Part::log(log(1), 0, 2)];
+            outgoing.fly(Parts::from_slice(&[&parts[..], &[Part::log(log(2), 0, 3)]].concat()));
+            outgoing.push(b"!", None);
+            outgoing.left(log(1), 0, Left { rest: Some(Slice::copied(b"aaabb")), reached: 5 });
+            outgoing.left(log(2), 0, Left { rest: Some(Slice::copied(b"ccccddd")), reached: 7 });
+            let parts = outgoing.landed();
+            settle(Some(&mut outgoing), &mut [], &mut mirrors, &parts, taken);
+            let (_, slice) = gather(Some(&outgoing), &[], &mirrors).expect("the last piece at least");
+            let expected = &b"aaaPIECEccccbbddd!"[taken..];
+            assert_eq!(*slice, *expected, "{taken}: {}", String::from_utf8_lossy(&slice));
+        }
     }
 }
