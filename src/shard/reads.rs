@@ -10,7 +10,7 @@ use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::TURN_READ_BYTES_MAX;
 use crate::base::time::Time;
-use crate::engine::{Asker, Origin, Position, Publication, Refusal, State};
+use crate::engine::{Asker, Origin, Position, Presence, Publication, Refusal, State};
 use crate::kind::Kind;
 use crate::mirror::encoding::Encoding;
 use crate::mirror::{Mirror, View};
@@ -254,6 +254,8 @@ impl Shard {
             Begins::Since(_) | Begins::Now => None,
         };
         if matches!(begins, Begins::Continued(_)) && replay.is_none() && !dialect.has_snapshots() {
+            // Its name is known already, and no stream whose end would say that it is gone.
+            self.depart(mirror_key, Asker::Connection(key), encoding.dialect);
             return self.close_websocket(key, close::TOO_SLOW, "history was lost: come back");
         }
         // Who cannot be shown the present state gets what was kept for it.
@@ -286,17 +288,19 @@ impl Shard {
         if let (Some(_), Begins::Since(at)) = (&replay, begins) {
             first.push(encoder.resumed(transport, dialect, &snapshot, at).to_vec());
         }
+        let myself = Origin { core: self.core, asker: Asker::Connection(key) };
         if !matches!(begins, Begins::Continued(_)) {
             first.push(encoder.listeners(transport, dialect, standing.listeners).to_vec());
             if manners.notices {
                 first.push(encoder.members(transport, dialect, standing.users.iter()).to_vec());
             }
-            let myself = Origin { core: self.core, asker: Asker::Connection(key) };
             for editing in standing.editing.iter().filter(|editing| editing.who != myself) {
                 first.push(encoder.editing(transport, dialect, editing).to_vec());
             }
         } else if let Some(told) = self.conns.get(key).and_then(engine_io::told_before) {
-            first.extend(told.news(standing, manners.notices).map(|news| match news {
+            let is_own = |news: &News| matches!(news, News::Presence(Presence::Editing(mark)) if mark.who == myself);
+            let news = told.news(standing, manners.notices).filter(|news| !is_own(news));
+            first.extend(news.map(|news| match news {
                 News::Listeners(count) => encoder.listeners(transport, dialect, count).to_vec(),
                 News::Presence(news) => encoder.presence(transport, dialect, &news).to_vec(),
             }));
