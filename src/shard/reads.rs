@@ -250,7 +250,11 @@ impl Shard {
         let follow = |at| standing.history.follow(at).map(|news| news.cloned().collect::<Vec<Arc<Publication>>>());
         let replay = match begins {
             Begins::Since(at) if dialect.knows_positions() => follow(at),
-            Begins::Continued(at) => follow(at),
+            // Where rows are named by where they stand, changes of before cannot be told any more.
+            Begins::Continued(at) => {
+                let can_tell = dialect.knows_positions() || !dialect.has_snapshots();
+                follow(at).filter(|news| news.is_empty() || can_tell)
+            }
             Begins::Since(_) | Begins::Now => None,
         };
         if matches!(begins, Begins::Continued(_)) && replay.is_none() && !dialect.has_snapshots() {
@@ -298,6 +302,9 @@ impl Shard {
                 first.push(encoder.editing(transport, dialect, editing).to_vec());
             }
         } else if let Some(told) = self.conns.get(key).and_then(engine_io::told_before) {
+            if replay.is_none() {
+                first.push(encoder.emptied(transport, dialect, &standing.state, told.rows).to_vec());
+            }
             let is_own = |news: &News| matches!(news, News::Presence(Presence::Editing(mark)) if mark.who == myself);
             let news = told.news(standing, manners.notices).filter(|news| !is_own(news));
             first.extend(news.map(|news| match news {

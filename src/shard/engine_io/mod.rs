@@ -240,6 +240,8 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let (paused, heard) = (conn.paused, conn.heard);
         let session = match &mut conn.protocol {
+            // Nothing is said behind a Close; who asks for the session by its name may come by here.
+            Protocol::EngineIo(session) if !session.is_open() => return,
             Protocol::EngineIo(session) => session,
             Protocol::Probe(_) => return self.close_engine_io(key, close::POLICY, "the upgrade took too long"),
             Protocol::Http(_) | Protocol::WebSocket(_) | Protocol::EventStream(_) | Protocol::Away => return,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{Editing, Presence, UserName};
+use crate::engine::{Editing, Presence, State, UserName};
 use crate::mirror::Standing;
 use crate::shard::connection::{Conn, Protocol};
 
@@ -12,6 +12,8 @@ pub(in crate::shard) struct Told {
     users: BTreeSet<UserName>,
     editing: Vec<Editing>,
     listeners: u32,
+    /// Of a table, so many were shown.
+    pub(in crate::shard) rows: usize,
 }
 
 /// What has changed.
@@ -33,8 +35,12 @@ pub(in crate::shard) fn told_before(conn: &Conn) -> Option<&Told> {
 
 impl Told {
     pub(super) fn of(standing: &Standing) -> Told {
-        let Standing { users, editing, listeners, .. } = standing;
-        Told { users: users.clone(), editing: editing.clone(), listeners: *listeners }
+        let Standing { users, editing, listeners, state, .. } = standing;
+        let rows = match state {
+            State::Table(table) => table.rows().len(),
+            State::Log | State::Tally { .. } => 0,
+        };
+        Told { users: users.clone(), editing: editing.clone(), listeners: *listeners, rows }
     }
 
     /// What is different now. `notices`: names are told.
