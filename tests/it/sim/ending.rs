@@ -8,7 +8,7 @@ use tallycast::base::limits::{LISTENERS_PACE, MIRROR_LINGER};
 
 use super::clients::link::Requests;
 use super::clients::path;
-use super::setup::{COOKIE_WAIT, ENGINE_IO_PING};
+use super::setup::{COOKIE_WAIT, PING_INTERVAL, PING_TIMEOUT};
 use super::world::World;
 
 /// A channel's listeners, as they are.
@@ -34,7 +34,7 @@ impl World {
         let pollers = self.clients.iter_mut().filter(|client| client.is_poller());
         pollers.for_each(|client| client.leave());
         // Sessions of cookies, and of Engine.IO whose clients are gone without a word.
-        let sessions = limits.session_idle.max(ENGINE_IO_PING * 2);
+        let sessions = limits.session_idle.max(PING_INTERVAL + PING_TIMEOUT);
         self.pass(sessions + limits.close_wait + LISTENERS_PACE * 2 + Duration::from_secs(1));
         self.check_sessions();
         self.check_listeners();
@@ -55,17 +55,21 @@ impl World {
         self.check_census(true);
     }
 
+    /// Only clients of Socket.IO that poll are left.
     fn check_sessions(&self) {
         for (id, core) in self.cores.iter().enumerate() {
             let census = core.shard.census();
-            assert_eq!((census.sessions, census.parked_polls), (0, 0), "core {id}: {census:?}");
+            let here = self.clients.iter().filter_map(|client| client.polls()).filter(|(core, _)| *core == id);
+            let expected =
+                here.fold((0, 0), |(sessions, parked), (_, polls)| (sessions + 1, parked + usize::from(polls)));
+            assert_eq!((census.sessions, census.parked_polls), expected, "core {id}: {census:?}");
         }
     }
 
     /// Listeners are counted right: as many as there are, and everyone was told.
     fn check_listeners(&mut self) {
         let mut heard: BTreeMap<String, Heard> = BTreeMap::new();
-        for hears in self.clients.iter().filter_map(|client| client.hears()) {
+        for hears in self.clients.iter().flat_map(|client| client.all_heard()) {
             let of = heard.entry(hears.channel.to_owned()).or_default();
             of.count += 1;
             of.told.extend(hears.told);
@@ -74,6 +78,11 @@ impl World {
                 self.scene.coverage.hit("rest: two connections of one user");
             }
             of.connections.extend(hears.me.map(|me| me.to_string()));
+        }
+        // A connection that listens in two ways has one mark.
+        for of in heard.values_mut() {
+            of.connections.sort();
+            of.connections.dedup();
         }
         for channel in self.scene.model.names() {
             let Heard { count, told, names, connections } = heard.remove(&channel).unwrap_or_default();

@@ -107,6 +107,42 @@ impl Life {
         self.ends.range(revision + 1..).copied().find(|end| !is_own(*end))
     }
 
+    /// As [`next_end`](Life::next_end) of one who was another connection before.
+    pub(crate) fn next_end_beside(&self, revision: u64, mine: &[Option<Origin>]) -> Option<u64> {
+        let is_own = |end: u64| {
+            let skip = self.skips[end as usize - 1];
+            skip.is_some() && mine.contains(&skip)
+        };
+        self.ends.range(revision + 1..).copied().find(|end| !is_own(*end))
+    }
+
+    /// Whether the next publication that `me`, who was `formerly` before its session moved, gets behind `before` may be
+    /// this one. What it said before it moved is passed over, unless it was accepted so late that the session could not
+    /// wait for it; then nobody told it that it was. Up to `replayed` it may be shown what it said itself: as to somebody
+    /// who comes late.
+    pub(crate) fn may_follow(
+        &self,
+        before: u64,
+        revision: u64,
+        me: Option<Origin>,
+        formerly: Option<Origin>,
+        replayed: u64,
+    ) -> bool {
+        let mut passed = before;
+        while let Some(end) = self.next_end(passed, None) {
+            let is_mine = self.next_end(passed, me) != Some(end);
+            let was_mine = self.next_end_beside(passed, &[me, formerly]) != Some(end);
+            if end == revision {
+                return !was_mine || end <= replayed || (!is_mine && !self.claimed.contains(&end));
+            }
+            if !was_mine {
+                return false;
+            }
+            passed = end;
+        }
+        false
+    }
+
     /// Which revision made the count of `option` this.
     pub(crate) fn revision_of(&self, option: usize, count: u64) -> Option<u64> {
         let found = self.tallies.partition_point(|counts| counts[option] < count);

@@ -8,24 +8,18 @@ use tallycast::base::limits::{FLUSH_SENDS_MAX, Limits};
 use tallycast::engine::{CellValue, ChannelSpec, ClassId, Column, Data, TableSpec, TallyOption};
 use tallycast::kind::{Kind, Manners};
 use tallycast::route::{
-    Aim, Class, Dialect, DialectId, Does, EngineIo, EventRule, Heartbeat, Listener, Namespace, Origins, PageId,
-    PathPattern, Pattern, Route, Serve, Setup, SharedSetup, Speaks, Target,
+    Aim, Class, Connected, Dialect, DialectId, Does, EngineIo, EventRule, Heartbeat, Listener, Namespace, Origins,
+    PageId, PathPattern, Pattern, Route, Serve, Setup, SharedSetup, Speaks, Target,
 };
 
 use super::random::Random;
 
 /// The options of every vote.
 pub(crate) const OPTIONS: [&str; 3] = ["1", "2", "3"];
-/// Where Socket.IO is spoken, with a namespace for each of these.
-pub(crate) const SOCKET_IO: &str = "/socket.io/";
-/// See [`SOCKET_IO`].
-pub(crate) const SOCKET_IO_CHANNELS: [&str; 4] = ["poll/lunch", "news", "room/lobby", "table/people"];
 /// The refusal of another one names them.
 pub(crate) const OPTIONS_TEXT: &str = "1, 2, 3";
 /// How long a cookie's poll is parked.
 pub(crate) const COOKIE_WAIT: Duration = Duration::from_secs(10);
-/// How often a session of Engine.IO is asked whether its client is there, and how long the answer may take.
-pub(crate) const ENGINE_IO_PING: Duration = Duration::from_secs(20);
 /// The text that echo's WebSockets get unasked, and how often.
 pub(crate) const HEARTBEAT: &str = "*heartbeat from serve";
 /// See [`HEARTBEAT`].
@@ -55,6 +49,14 @@ pub(crate) const CELL_BYTES_MAX: usize = 60;
 pub(crate) const TABLE_BYTES_MAX: usize = 300;
 /// Bytes of a message to a group or to one user.
 pub(crate) const TEXT_BYTES_MAX: usize = 600;
+/// Of both endpoints of Engine.IO: how often there is a ping, and how long its answer may take.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// See [`PING_INTERVAL`].
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client of Socket.IO may take to join its first namespace.
+pub(crate) const CONNECT_WAIT: Duration = Duration::from_secs(7);
+/// Bytes of a POST, and of a message.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 3000;
 /// Under which names people listen.
 pub(crate) const NAMES: [&str; 4] = ["ann", "bob", "小明", "eve"];
 
@@ -152,6 +154,7 @@ impl Knobs {
             sessions_max: random.pick(&[2, 1000]),
             session_polls_max: 2,
             session_idle: Duration::from_secs(20),
+            body_wait: Duration::from_secs(10),
             text_bytes_max: TEXT_BYTES_MAX,
             cell_bytes_max: CELL_BYTES_MAX,
             ..Limits::default()
@@ -248,33 +251,10 @@ pub(crate) fn setup(knobs: &Knobs) -> SharedSetup {
         classes,
         dialects: [Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain, addressed, Dialect::Cells]
             .into_iter()
-            .chain(SOCKET_IO_CHANNELS.iter().map(|channel| event(channel)))
+            .chain(events())
             .collect(),
         routes: routes(),
     })
-}
-
-/// What Socket.IO's clients hear.
-fn event(channel: &str) -> Dialect {
-    Dialect::Event { namespace: namespace(channel), event: "said".into(), of: Box::new(Dialect::Tallycast) }
-}
-
-fn socket_io() -> EngineIo {
-    let vote = || EventRule { event: "vote".into(), does: Does::Send };
-    let classes = [0, 2, 4, 8];
-    let spaces = SOCKET_IO_CHANNELS.iter().zip(classes).zip(6..).map(|((channel, class), dialect)| Namespace {
-        name: namespace(channel),
-        target: Some(Target { channel: (*channel).into(), class: ClassId(class) }),
-        dialect: DialectId(dialect),
-        connected: None,
-        events: vec![vote()],
-    });
-    EngineIo {
-        ping_interval: ENGINE_IO_PING,
-        ping_timeout: ENGINE_IO_PING,
-        payload_bytes_max: 2048,
-        speaks: Speaks::SocketIo { connect_timeout: Duration::from_secs(20), namespaces: spaces.collect() },
-    }
 }
 
 fn table() -> TableSpec {
@@ -291,9 +271,63 @@ fn table() -> TableSpec {
     }
 }
 
-/// The namespace of a channel.
-pub(crate) fn namespace(channel: &str) -> String {
-    format!("/{}", channel.replace('/', "-"))
+/// The namespaces of Socket.IO with a channel: name, event, dialect, channel and its class.
+const NAMESPACES: [(&str, &str, Dialect, &str, u16); 7] = [
+    ("/room", "message", Dialect::Tallycast, "room/lobby", 4),
+    ("/table", "change", Dialect::Tallycast, "table/people", 8),
+    ("/test", "input-change", Dialect::Cells, "table/people", 8),
+    ("/poll", "vote", Dialect::Tallycast, "poll/lunch", 0),
+    ("/plain", "message", Dialect::Plain, "room/lobby", 4),
+    ("/news", "news", Dialect::Tallycast, "news", 2),
+    ("/lunch", "vote", Dialect::Tallycast, "poll/lunch", 0),
+];
+
+/// The first of the dialects of these namespaces.
+const EVENTS: u8 = 6;
+
+fn events() -> impl Iterator<Item = Dialect> {
+    NAMESPACES.into_iter().map(|(namespace, event, of, _, _)| {
+        // What a constant cannot have: a key that is on the heap.
+        let of = if namespace == "/poll" { Dialect::Steps { key: "uid".into() } } else { of };
+        Dialect::Event { namespace: namespace.into(), event: event.into(), of: Box::new(of) }
+    })
+}
+
+fn socket_io() -> Speaks {
+    let rule = |event: &str, does| EventRule { event: event.into(), does };
+    let greeting = |event: &str, data: Option<&str>| Connected { event: event.into(), data: data.map(str::to_owned) };
+    let root = Namespace {
+        name: "/".into(),
+        target: None,
+        dialect: DialectId(0),
+        connected: Some(greeting("auth", None)),
+        events: vec![
+            rule("message", Does::Back("message-back".into())),
+            rule("message-with-ack", Does::Acknowledge),
+            rule("nothing", Does::Nothing),
+        ],
+    };
+    let mut namespaces = vec![root];
+    for (place, (name, event, _, channel, class)) in NAMESPACES.into_iter().enumerate() {
+        let data = "{\"data\":\"Connected\",\"count\":0}";
+        namespaces.push(Namespace {
+            name: name.into(),
+            target: Some(Target { channel: channel.into(), class: ClassId(class) }),
+            dialect: DialectId(EVENTS + place as u8),
+            connected: (name == "/test").then(|| greeting("my_response", Some(data))),
+            events: vec![rule(event, Does::Send), rule("nothing", Does::Nothing)],
+        });
+    }
+    Speaks::SocketIo { connect_timeout: CONNECT_WAIT, namespaces }
+}
+
+fn endpoint(speaks: Speaks) -> Serve {
+    Serve::EngineIo(Arc::new(EngineIo {
+        ping_interval: PING_INTERVAL,
+        ping_timeout: PING_TIMEOUT,
+        payload_bytes_max: PAYLOAD_BYTES_MAX,
+        speaks,
+    }))
 }
 
 fn routes() -> Vec<Route> {
@@ -326,7 +360,8 @@ fn routes() -> Vec<Route> {
         (below("/my_keep/"), sockets("keep/", 7, 4)),
         (exact("/cells"), socket(people(), 5)),
         (exact("/input-change"), cells),
-        (below(SOCKET_IO), Serve::EngineIo(Arc::new(socket_io()))),
+        (below("/engine.io/"), endpoint(Speaks::Echo)),
+        (below("/socket.io/"), endpoint(socket_io())),
     ]
     .into_iter()
     .map(|(path, serve)| Route { listener: ListenerId(0), path, serve })
@@ -339,8 +374,8 @@ fn spec(data: Data, idle: Option<Duration>, knobs: &Knobs) -> ChannelSpec {
         history_publications_max: knobs.limits.history_publications_max,
         history_bytes_max: knobs.limits.history_bytes_max,
         durable: false,
-        unheard: None,
         users_max: knobs.users_max,
         idle,
+        unheard: None,
     }
 }

@@ -252,7 +252,8 @@ impl World {
     /// When time alone brings something.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let cores = self.cores.iter().filter_map(|core| core.wake);
-        cores.chain(self.engine_wake).min()
+        let clients = self.clients.iter().filter_map(|client| client.wake());
+        cores.chain(self.engine_wake).chain(clients.filter(|wake| *wake > self.scene.now)).min()
     }
 
     /// Laws 2 and 4: what is held is bounded, at every moment.
@@ -260,9 +261,9 @@ impl World {
         let limits = &self.scene.knobs.limits;
         for (id, core) in self.cores.iter().enumerate() {
             let census = core.shard.census();
-            // Our own dialect over two transports, and steps under two keys, or another that is bare, and Socket.IO over
-            // two versions.
-            let logs = census.mirrors * 6;
+            // Our own dialect over two transports, and steps under two keys, or another that is bare; and each of two
+            // as events, for both versions of Engine.IO.
+            let logs = census.mirrors * 8;
             let most = logs * (limits.log_bytes_max + 2 * SEGMENT_BYTES_MAX);
             assert!(census.send_log_bytes <= most, "core {id}: {census:?}, {most} bytes in {logs} logs at most");
             // Behind the bound, what is under way may still be answered: a snapshot, a body, a message.

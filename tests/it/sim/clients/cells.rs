@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use tallycast::base::time::Time;
 use tallycast::engine::Origin;
 
@@ -21,8 +22,7 @@ pub(crate) struct Page {
     name: Option<&'static str>,
     socket: Option<WebSocket>,
     me: Option<Origin>,
-    /// What stands where, as JSON.
-    cells: BTreeMap<(u64, String), String>,
+    shown: Shown,
     /// Messages of this connection; a refusal may come for each.
     sent: usize,
     said: usize,
@@ -40,7 +40,7 @@ impl Page {
             name,
             socket: None,
             me: None,
-            cells: BTreeMap::new(),
+            shown: Shown::default(),
             sent: 0,
             said: 0,
             back_at: Time::ZERO,
@@ -55,7 +55,7 @@ impl Page {
         if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
             return;
         }
-        self.cells.clear();
+        self.shown = Shown::default();
         self.sent = 0;
         self.socket = Some(WebSocket::open(scene, &self.who, &format!("/cells{}", query(self.name, None))));
     }
@@ -77,11 +77,7 @@ impl Page {
                     assert!(known, "{}: {text}", self.who);
                     return scene.coverage.hit("cells: refused");
                 }
-                assert_eq!(message.as_object().map(|keys| keys.len()), Some(3), "{}: {text}", self.who);
-                let (index, column) = (number(&message, "index"), word(&message, "forms"));
-                // What was the last row before one went is emptied.
-                assert!(index <= TABLE_ROWS_MAX as u64 && COLUMNS.contains(&column), "{}: {text}", self.who);
-                self.cells.insert((index, column.to_owned()), message["value"].to_string());
+                self.shown.take(&self.who, &message);
                 scene.coverage.hit("cells: cell");
             }
         }
@@ -104,6 +100,34 @@ impl Page {
             222..227 => self.asleep_until = scene.soon(20_000),
             _ => {}
         }
+    }
+}
+
+/// What stands where, as JSON, by what a page was told.
+#[derive(Debug, Default)]
+pub(crate) struct Shown(BTreeMap<(u64, String), String>);
+
+impl Shown {
+    pub(crate) fn take(&mut self, who: &str, message: &Value) {
+        assert_eq!(message.as_object().map(|keys| keys.len()), Some(3), "{who}: {message}");
+        let (index, column) = (number(message, "index"), word(message, "forms"));
+        // What was the last row before one went is emptied.
+        assert!(index <= TABLE_ROWS_MAX as u64 && COLUMNS.contains(&column), "{who}: {message}");
+        self.0.insert((index, column.to_owned()), message["value"].to_string());
+    }
+
+    /// The page shows the table, and nothing below it.
+    pub(crate) fn check_rest(&self, who: &str, scene: &Scene) {
+        let life = scene.model.present(CHANNEL).expect("it is listened to");
+        let table = life.table(life.end());
+        for ((index, column), value) in &self.0 {
+            let row = table.rows.get(*index as usize);
+            let column = COLUMNS.iter().position(|known| known == column).expect("a column");
+            let expected = row.map_or("\"\"", |row| &row.cells[column].value);
+            assert_eq!(value, expected, "{who}: row {index}, {}: {table:?}", COLUMNS[column]);
+        }
+        let all = table.rows.len() * COLUMNS.len();
+        assert!(self.0.len() >= all, "{who}: {all} cells: {:?}", self.0);
     }
 }
 
@@ -162,20 +186,10 @@ impl Client for Page {
         live.then_some(Hears { channel: CHANNEL, told: None, name: self.name, me: self.me })
     }
 
-    /// The page shows the table, and nothing below it.
     fn check_rest(&mut self, scene: &mut Scene) {
         match &self.socket {
             Some(socket) if socket.is_live() => {
-                let life = scene.model.present(CHANNEL).expect("it is listened to");
-                let table = life.table(life.end());
-                for ((index, column), value) in &self.cells {
-                    let row = table.rows.get(*index as usize);
-                    let column = COLUMNS.iter().position(|known| known == column).expect("a column");
-                    let expected = row.map_or("\"\"", |row| &row.cells[column].value);
-                    assert_eq!(value, expected, "{}: row {index}, {}: {table:?}", self.who, COLUMNS[column]);
-                }
-                let all = table.rows.len() * COLUMNS.len();
-                assert!(self.cells.len() >= all, "{}: {all} cells: {:?}", self.who, self.cells);
+                self.shown.check_rest(&self.who, scene);
                 scene.coverage.hit("rest: page shows the table");
             }
             Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),

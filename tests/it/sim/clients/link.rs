@@ -253,6 +253,8 @@ pub(crate) struct WebSocket {
     pub(crate) may_be_refused: bool,
     /// The server's Close was read.
     pub(crate) closed: Option<u16>,
+    /// The handshake was refused, with this status.
+    pub(crate) refused: Option<u16>,
     message: Option<(u8, Vec<u8>)>,
     pings: BTreeSet<Vec<u8>>,
 }
@@ -272,8 +274,9 @@ impl WebSocket {
             link,
             open: false,
             closing: false,
-            may_be_refused: false,
             closed: None,
+            may_be_refused: false,
+            refused: None,
             message: None,
             pings: BTreeSet::new(),
         }
@@ -360,10 +363,12 @@ impl WebSocket {
     fn handshake(&mut self, scene: &mut Scene) -> Option<Seen> {
         let (head, len) = read_head(&self.link.input)?;
         if head.status != 101 {
-            if head.status != 400 || !self.may_be_refused {
+            if self.may_be_refused && head.status == 400 {
+                self.refused = Some(head.status);
+            } else {
                 self.link.check_uninvited(&head, scene);
+                scene.coverage.hit("server: 503 for a handshake");
             }
-            scene.coverage.hit("server: 503 for a handshake");
             let (_, len) = read_response(&self.link.input, "GET")?;
             self.link.input.drain(..len);
             self.link.finish();

@@ -1,10 +1,11 @@
 //! Who uses the simulated server.
 
+use tallycast::base::time::Time;
 use tallycast::engine::Origin;
 
 use super::random::Random;
 use super::scene::Scene;
-use super::setup::{NAMES, SOCKET_IO_CHANNELS};
+use super::setup::NAMES;
 
 pub(crate) mod bad;
 pub(crate) mod bare;
@@ -37,6 +38,21 @@ pub(crate) trait Client {
 
     /// What it listens to just now.
     fn hears(&self) -> Option<Hears<'_>>;
+
+    /// All that it listens to just now.
+    fn all_heard(&self) -> Vec<Hears<'_>> {
+        self.hears().into_iter().collect()
+    }
+
+    /// Whether it has a session of Engine.IO that requests carry: on which core, and whether one of them waits.
+    fn polls(&self) -> Option<(usize, bool)> {
+        None
+    }
+
+    /// When it wants to do something by itself.
+    fn wake(&self) -> Option<Time> {
+        None
+    }
 
     /// At rest: what it waited for has come.
     fn check_rest(&mut self, scene: &mut Scene);
@@ -84,9 +100,8 @@ pub(crate) fn population(random: &mut Random, crowd: usize) -> Vec<Box<dyn Clien
         let mail = format!("{}/{}", random.pick(&["dm", "dm", "keep"]), random.pick(&NAMES[..3]));
         let room = random.pick(&["room/lobby", "room/lobby", "room/tea"]);
         let anything = random.pick(&[channel, channel, room, &mail, "table/people"]);
-        if random.chance(25) {
-            let channel = random.pick(&SOCKET_IO_CHANNELS);
-            clients.push(Box::new(socket_io::Listener::new(&who("socket.io"), channel)));
+        if random.chance(22) {
+            clients.push(Box::new(socket_io::SocketIo::new(&who("sio"), name, stuck, random)));
             continue;
         }
         if random.chance(55) {
@@ -126,6 +141,11 @@ pub(crate) fn population(random: &mut Random, crowd: usize) -> Vec<Box<dyn Clien
 pub(crate) struct Patience(usize);
 
 impl Patience {
+    /// It does not come back.
+    pub(crate) fn exhausted() -> Patience {
+        Patience(usize::MAX / 2)
+    }
+
     pub(crate) fn is_left(&mut self, scene: &Scene) -> bool {
         if scene.calm {
             self.0 += 1;

@@ -25,8 +25,19 @@ impl People {
     }
 
     /// Judges `members`, `joined`, `left` or `editing`.
-    pub(crate) fn take(&mut self, channel: &str, message: &Value, me: Option<Origin>, scene: &mut Scene) {
+    pub(crate) fn take(
+        &mut self,
+        channel: &str,
+        message: &Value,
+        me: Option<Origin>,
+        formerly: Option<Origin>,
+        scene: &mut Scene,
+    ) {
         if word(message, "type") == "editing" {
+            // What a connection edited that has given its session away ends behind that.
+            if Some(word(message, "who")) == formerly.map(|who| who.to_string()).as_deref() {
+                return scene.coverage.hit("people: own mark from before");
+            }
             return self.mark(message, me, scene);
         }
         assert!(has_notices(channel), "{channel} tells nobody who comes and goes: {message}");

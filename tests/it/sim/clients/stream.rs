@@ -39,6 +39,10 @@ pub(crate) struct Stream {
     pub(crate) listeners: Option<u64>,
     /// Who its connection is, once it is known: what it says itself does not come back on it.
     pub(crate) me: Option<Origin>,
+    /// Who it was before its session moved.
+    formerly: Option<Origin>,
+    /// Up to here what it was told may have been a replay, which knows nobody's own.
+    replayed: u64,
     people: People,
     /// Of a table, as it was told.
     pub(crate) grid: Grid,
@@ -55,6 +59,8 @@ impl Stream {
             floor: None,
             listeners: None,
             me: None,
+            formerly: None,
+            replayed: 0,
             people: People::default(),
             grid: Grid::default(),
         }
@@ -78,7 +84,7 @@ impl Stream {
         self.begun = false;
         self.floor = scene.model.floor(&self.channel);
         self.listeners = None;
-        self.me = None;
+        (self.me, self.formerly, self.replayed) = (None, None, 0);
         self.people = People::default();
         match self.asked {
             Asked::Present => {
@@ -87,6 +93,11 @@ impl Stream {
             }
             Asked::Since(at) | Asked::Bogus(at) => Some(at.to_string()),
         }
+    }
+
+    /// Its session goes on over another connection.
+    pub(crate) fn moves(&mut self, to: Option<Origin>) {
+        (self.formerly, self.me) = (self.me, to);
     }
 
     /// Judges one message.
@@ -103,7 +114,7 @@ impl Stream {
             }
             "members" | "joined" | "left" | "editing" => {
                 assert!(self.listeners.is_some(), "{}: how many are there comes before {message}", self.who);
-                self.people.take(&self.channel, &message, self.me, scene);
+                self.people.take(&self.channel, &message, self.me, self.formerly, scene);
             }
             "listeners" => {
                 assert!(self.begun, "{}: listeners before anything else", self.who);
@@ -154,6 +165,7 @@ impl Stream {
         assert_eq!(Asked::Since(at), self.asked, "{}: resumed where it was not asked to", self.who);
         let life = scene.model.life(&self.channel, at);
         let replays = life.end() > at.revision;
+        self.replayed = life.end();
         scene.coverage.hit(if replays { "stream: resumed behind" } else { "stream: resumed at the end" });
         self.begun = true;
         self.at = Some(at);
@@ -168,9 +180,9 @@ impl Stream {
         let life = scene.model.life(&self.channel, at);
         // Nothing is conflated while there is no pace: every publication comes, and each by itself. But what was said on
         // this connection itself is passed over.
-        let expected = life.next_end(before.revision, self.me);
-        assert_eq!(Some(at.revision), expected, "{}: behind {before} comes {message}", self.who);
-        if expected != life.next_end(before.revision, None) {
+        let follows = life.may_follow(before.revision, at.revision, self.me, self.formerly, self.replayed);
+        assert!(follows, "{}: behind {before} comes {message}", self.who);
+        if Some(at.revision) != life.next_end(before.revision, None) {
             scene.coverage.hit("stream: own message passed over");
         }
         match (self.sort(), life.entry(at.revision)) {
@@ -217,7 +229,8 @@ impl Stream {
         }
         let life = scene.model.life(&self.channel, at);
         // The publication that covers it may be missing yet, none before that.
-        let missing = if seen.epoch == at.epoch { life.next_end(seen.revision, self.me) } else { None };
+        let mine = [self.me, self.formerly];
+        let missing = if seen.epoch == at.epoch { life.next_end_beside(seen.revision, &mine) } else { None };
         let in_order = seen.epoch == at.epoch && missing.is_none_or(|end| end >= at.revision);
         assert!(in_order, "{}: law 4: ok at {at} while the stream is at {seen}", self.who);
         Reply::Accepted { id: message["id"].as_u64(), at }
@@ -229,7 +242,7 @@ impl Stream {
         let at = self.at.expect("it has begun");
         let life = scene.model.present(&self.channel).expect("it is listened to");
         assert_eq!(at.epoch, life.epoch, "{}: at rest, {}", self.who, self.channel);
-        let missing = life.next_end(at.revision, self.me);
+        let missing = life.next_end_beside(at.revision, &[self.me, self.formerly]);
         assert_eq!(missing, None, "{}: at rest, {} at {at} of {}", self.who, self.channel, life.end());
         if self.sort() == Sort::Table {
             assert_eq!(self.grid.rows, life.table(life.end()).rows, "{}: the table at rest", self.who);
@@ -284,7 +297,7 @@ fn entry(message: &Value) -> Entry {
     Entry::Binary(unbase64(coded), from)
 }
 
-fn unbase64(text: &str) -> Vec<u8> {
+pub(crate) fn unbase64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     assert_eq!(text.len() % 4, 0, "padded");
     let (mut bits, mut held, mut out) = (0u32, 0, Vec::new());

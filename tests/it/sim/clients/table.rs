@@ -192,7 +192,8 @@ fn value(mark: &str, random: &mut Random) -> Value {
     }
 }
 
-fn editing(rows: &[String], random: &mut Random) -> Asked {
+/// A cell that it edits, or none.
+pub(crate) fn editing(rows: &[String], random: &mut Random) -> Asked {
     if random.chance(25) {
         return Asked { message: json!({"editing": null}), codes: vec![], may_be: true };
     }
