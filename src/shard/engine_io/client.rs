@@ -520,30 +520,25 @@ impl Shard {
         Some(join)
     }
 
-    /// The channels to be joined again, each from where the client was told; and what a join under way would have begun
-    /// with.
-    pub(super) fn resume_points(&mut self, key: ConnKey, talk: &Talk) -> (Vec<u8>, VecDeque<Resume>) {
-        let under_way = self.take_join(key);
-        let mut head = Vec::new();
+    /// The channels to be joined again, each from where the client was told.
+    pub(super) fn resume_points(&mut self, key: ConnKey, talk: &Talk) -> VecDeque<Resume> {
+        let mut under_way = self.take_join(key);
         let mut resume = VecDeque::new();
         for joined in talk.client.iter().flat_map(|client| &client.joined) {
             let space = namespace(&talk.endpoint, joined.namespace);
             let Some(target) = &space.target else { continue };
-            let (begins, told) = match &under_way {
-                Some((encoding, begins, bytes)) if encoding.dialect == space.dialect => {
-                    head.extend_from_slice(bytes);
-                    (*begins, None)
-                }
-                _ => {
+            let (begins, head, told) = match under_way.take_if(|(encoding, _, _)| encoding.dialect == space.dialect) {
+                Some((_, begins, head)) => (begins, head, None),
+                None => {
                     let mirror = self.channels.get(&target.channel).and_then(|mirror| self.mirrors.get(*mirror));
                     let standing = mirror.and_then(|mirror| mirror.standing.as_ref());
                     let begins = standing.map_or(Begins::Now, |standing| Begins::Continued(standing.at()));
-                    (begins, standing.map(Told::of))
+                    (begins, Box::default(), standing.map(Told::of))
                 }
             };
-            resume.push_back(Resume { namespace: joined.namespace, begins, told });
+            resume.push_back(Resume { namespace: joined.namespace, begins, head, told });
         }
-        (head, resume)
+        resume
     }
 
     /// Joins a namespace that the client is in already.
@@ -553,7 +548,7 @@ impl Shard {
         let joined = talk.client.as_mut().and_then(|client| client.joined(resume.namespace)).cloned();
         let (Some(target), Some(joined)) = (&space.target, joined) else { return };
         let encoding = encoding(space, talk.version);
-        match self.join(key, &HOW, target, encoding, resume.begins, b"", joined.user.as_ref()) {
+        match self.join(key, &HOW, target, encoding, resume.begins, &resume.head, joined.user.as_ref()) {
             Ok(Some(pending)) => self.wait_stream(key, pending),
             Ok(None) => {}
             Err(_) => {

@@ -44,6 +44,8 @@ pub(super) struct Resume {
     pub(super) namespace: u16,
     /// Where its client was left off.
     pub(super) begins: Begins,
+    /// What its client is told when it listens; of a namespace that it is in already, nothing.
+    pub(super) head: Box<[u8]>,
     /// Who was there then.
     pub(super) told: Option<Told>,
 }
@@ -134,9 +136,8 @@ impl Shard {
         };
         talk.heartbeat.due = now + UPGRADE_WAIT;
         self.refuse_unanswered(key, &moved, &replies);
-        let (head, resume) = self.resume_points(key, &moved);
-        let mut frames = self.take_frames(key, usize::MAX, usize::MAX, &mut Vec::new());
-        frames.extend(head);
+        let resume = self.resume_points(key, &moved);
+        let frames = self.take_frames(key, usize::MAX, usize::MAX, &mut Vec::new());
         self.set_engine_io_alarm(key);
         self.write_to(to.core, Matter::Moved { to, cargo: Box::new(Cargo { talk: moved, frames, resume }) });
         true
