@@ -113,9 +113,10 @@ impl Outgoing {
         }
         self.bytes += bytes.len();
         // What is in flight ends where it ended when it took off: behind it a log may be in the middle of a message.
-        // And an answer stays what it is.
+        // So does what stands before a rest, and an answer stays what it is.
+        let before = self.rests.back().map_or(0, |rest| rest.before);
         if self.flight.is_empty()
-            && self.pieces.len() > self.answers
+            && self.pieces.len() > self.answers.max(before)
             && let Some(Piece { bytes: Bytes::Owned(last), messages, behind: last_behind, .. }) = self.pieces.back_mut()
             && *last_behind == behind
             && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
@@ -236,35 +237,23 @@ pub(super) fn gather(
             Some(Reading { subscription, log, cursor: log.cursor(subscription.place) })
         })
         .collect();
-    // Only what comes first can be begun: a piece, the rest of a message, or a log's message.
-    let pieces = || outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
-    let begun = usize::from(pieces().next().is_some_and(|piece| piece.sent > 0));
-    let mut first = 0;
-    for rest in outgoing.iter().flat_map(|outgoing| &outgoing.rests) {
-        for piece in pieces().skip(first).take(rest.before.max(begun).saturating_sub(first)) {
-            load.add_piece(piece);
-            first += 1;
-        }
-        load.add(Source::Rest, Stretch::Shared(rest.slice.clone()));
-    }
-    if first < begun {
-        pieces().take(begun).for_each(|piece| load.add_piece(piece));
-        first = begun;
-    }
+    // Only what comes first can be begun: a log's message, a piece, or the rest of a message.
     for reading in &mut reading {
         let boundary = reading.log.boundary(reading.cursor);
         reading.load(boundary, &mut load);
     }
-    for piece in pieces().skip(first) {
-        if let Some(behind) = piece.behind {
-            let before = |reading: &&mut Reading<'_>| {
-                reading.subscription.mirror == behind.mirror && reading.subscription.log == behind.log
-            };
-            if let Some(reading) = reading.iter_mut().find(before) {
-                reading.load(behind.offset, &mut load);
-            }
+    let mut pieces = outgoing.iter().flat_map(|outgoing| &outgoing.pieces);
+    let begun = usize::from(pieces.clone().next().is_some_and(|piece| piece.sent > 0));
+    let mut first = 0;
+    for rest in outgoing.iter().flat_map(|outgoing| &outgoing.rests) {
+        for piece in pieces.by_ref().take(rest.before.max(begun).saturating_sub(first)) {
+            load.add_piece(piece, &mut reading);
+            first += 1;
         }
-        load.add_piece(piece);
+        load.add(Source::Rest, Stretch::Shared(rest.slice.clone()));
+    }
+    for piece in pieces {
+        load.add_piece(piece, &mut reading);
     }
     for reading in &mut reading {
         let end = reading.log.end();
@@ -374,7 +363,17 @@ impl<'a> Load<'a> {
         !self.full
     }
 
-    fn add_piece(&mut self, piece: &'a Piece) {
+    /// Adds a piece, and before it what it stands behind.
+    fn add_piece(&mut self, piece: &'a Piece, reading: &mut [Reading<'_>]) {
+        let behind = piece.behind.filter(|_| piece.sent == 0);
+        let before = |reading: &&mut Reading<'_>| {
+            behind.is_some_and(|behind| {
+                (reading.subscription.mirror, reading.subscription.log) == (behind.mirror, behind.log)
+            })
+        };
+        if let (Some(behind), Some(reading)) = (behind, reading.iter_mut().find(before)) {
+            reading.load(behind.offset, self);
+        }
         let stretch = match &piece.bytes {
             Bytes::Owned(bytes) => Stretch::Borrowed(&bytes[piece.sent..]),
             Bytes::Shared(slice) => Stretch::Shared(slice.skip(piece.sent)),
@@ -403,25 +402,55 @@ impl<'a> Load<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ClassId;
+    use crate::kind::Kind;
+    use crate::mirror::encoding::{Encoding, Transport};
+    use crate::mirror::sendlog::Place;
+    use crate::route::DialectId;
+
+    /// A log that is read on.
+    fn live(mirrors: &mut Slots<OfMirror, Mirror>) -> (MirrorKey, Place) {
+        let mut mirror = Mirror::new("live".into(), ClassId(0), Kind::Group, 0);
+        mirror.log(Encoding { dialect: DialectId(0), transport: Transport::WebSocket });
+        let log = &mut mirror.logs[0].log;
+        let place = log.join(crate::base::keys::ConnKey::unpack(1));
+        log.append(b"[live]");
+        log.append(b"[behind]");
+        (mirrors.insert(mirror), place)
+    }
 
     /// Whatever part of a flight is taken, the rest follows in its order, although two of its logs have been left.
     #[test]
     fn what_was_in_flight_ends_as_it_took_off() {
-        let mut mirrors: Slots<OfMirror, Mirror> = Slots::default();
-        let log = MirrorKey::unpack;
-        for taken in 0..=17 {
+        for taken in 0..=31 {
+            let mut mirrors = Slots::default();
+            let (mirror, place) = live(&mut mirrors);
+            let mut subscriptions = [Subscription { mirror, log: 0, place, skips: None }];
             let mut outgoing = Outgoing::default();
-            outgoing.push(b"PIECE", None);
+            outgoing.push(b"PIECE", Some(Behind { mirror, log: 0, offset: 14 }));
+            let (one, other) = (MirrorKey::unpack(7), MirrorKey::unpack(8));
             let piece = Part { source: Source::Piece, len: 5 };
-            let parts = [Part::log(log(1), 0, 3), piece, Part::log(log(2), 0, 4), Part::log(log(1), 0, 2)];
-            outgoing.fly(Parts::from_slice(&[&parts[..], &[Part::log(log(2), 0, 3)]].concat()));
-            outgoing.push(b"!", None);
-            outgoing.left(log(1), 0, Left { rest: Some(Slice::copied(b"aaabb")), reached: 5 });
-            outgoing.left(log(2), 0, Left { rest: Some(Slice::copied(b"ccccddd")), reached: 7 });
+            outgoing.fly(Parts::from_slice(&[
+                Part::log(mirror, 0, 14),
+                Part::log(one, 0, 3),
+                piece,
+                Part::log(other, 0, 4),
+                Part::log(one, 0, 2),
+                Part::log(other, 0, 3),
+            ]));
+            outgoing.left(one, 0, Left { rest: Some(Slice::copied(b"aaabb")), reached: 5 });
+            outgoing.left(other, 0, Left { rest: Some(Slice::copied(b"ccccddd")), reached: 7 });
             let parts = outgoing.landed();
-            settle(Some(&mut outgoing), &mut [], &mut mirrors, &parts, taken);
-            let (_, slice) = gather(Some(&outgoing), &[], &mirrors).expect("the last piece at least");
-            let expected = &b"aaaPIECEccccbbddd!"[taken..];
+            settle(Some(&mut outgoing), &mut subscriptions, &mut mirrors, &parts, taken);
+            outgoing.push(b"!", None);
+            let (_, slice) = gather(Some(&outgoing), &subscriptions, &mirrors).expect("the last piece at least");
+            // What is in hand comes first, and a piece does not overtake what it stands behind.
+            let expected: &[u8] = match taken {
+                0 => b"aaa[live][behind]PIECEccccbbddd!",
+                1..=6 => &b"[live]aaa[behind]PIECEccccbbddd!"[taken..],
+                7..14 => &[&b"[behind]"[taken - 6..], b"aaaPIECEccccbbddd!"].concat(),
+                _ => &b"aaaPIECEccccbbddd!"[taken - 14..],
+            };
             assert_eq!(*slice, *expected, "{taken}: {}", String::from_utf8_lossy(&slice));
         }
     }
