@@ -28,6 +28,21 @@ pub const ATTACHMENTS_MAX: usize = 64;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Namespaces of one Socket.IO route.
 pub const NAMESPACES_MAX: usize = 64;
+/// How long an upgrade may take from the WebSocket's handshake to its last packet.
+pub const ENGINE_IO_UPGRADE_WAIT: Duration = Duration::from_secs(10);
+/// How long an upgraded session may wait for the engine's answers before it moves.
+pub const ENGINE_IO_MOVE_WAIT: Duration = Duration::from_secs(1);
+/// How long a GET waits that comes while a WebSocket tries to take over, until it comes back empty. By then the news has
+/// come from the WebSocket's core if it has taken over already.
+pub const ENGINE_IO_EMPTY_WAIT: Duration = Duration::from_millis(20);
+/// Packets that a GET gets at once; the next GET gets the rest. Clients in Python refuse a payload of more.
+pub const POLL_PACKETS_MAX: usize = 16;
+/// So many times as much as usual may wait for a session that is about to move.
+pub const MOVING_ROOM_FACTOR: usize = 4;
+/// Packets of one POST.
+pub const PAYLOAD_PACKETS_MAX: usize = 16 << 10;
+/// Events that a Socket.IO namespace knows; they are looked for one after another.
+pub const EVENTS_MAX: usize = 100;
 /// Options of a vote.
 pub const OPTIONS_MAX: usize = 1000;
 /// Channels, routes and listeners of a configuration, each.

@@ -420,6 +420,16 @@ pub enum Presence {
     Editing(Editing),
 }
 
+impl Presence {
+    /// Whether it is told at all: names are where there are `notices`.
+    pub fn is_told(&self, notices: bool) -> bool {
+        match self {
+            Presence::Joined(_) | Presence::Left(_) => notices,
+            Presence::Editing(_) => true,
+        }
+    }
+}
+
 /// Who edits which cell of a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Editing {

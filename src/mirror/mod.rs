@@ -75,7 +75,14 @@ pub struct Standing {
     pub state: State,
     /// How many listen, on all cores.
     pub listeners: u32,
-    /// Under which names, in their order.
+    /// Under which names, and who edits what.
+    pub present: Present,
+}
+
+/// Who is there.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Present {
+    /// Under which names people listen, in their order.
     pub users: BTreeSet<UserName>,
     /// Who edits which cell.
     pub editing: Vec<Editing>,
@@ -188,22 +195,10 @@ impl Mirror {
         let history = History::resume(self.channel.clone(), attached, publications_max, bytes_max);
         // Who is there is told by and by, as to who had no gap.
         let known = self.standing.take();
-        let (users, editing) = known.map(|known| (known.users, known.editing)).unwrap_or_default();
+        let present = known.map(|known| known.present).unwrap_or_default();
         let listeners = attached.listeners;
-        self.standing = Some(Standing { history, state: attached.state.clone(), listeners, users, editing });
+        self.standing = Some(Standing { history, state: attached.state.clone(), listeners, present });
         None
-    }
-
-    /// What happened among those who listen, up to the engine's answer.
-    pub fn presence_since(&self, attached: &Attached) -> Vec<Presence> {
-        let Some(standing) = &self.standing else { return Vec::new() };
-        let gone = standing.users.iter().filter(|user| !attached.users.contains(user)).cloned().map(Presence::Left);
-        let came = attached.users.iter().filter(|user| !standing.users.contains(*user)).cloned().map(Presence::Joined);
-        let ended = standing.editing.iter().filter(|known| !attached.editing.iter().any(|now| now.who == known.who));
-        let ended = ended.map(|known| Presence::Editing(Editing { cell: None, ..known.clone() }));
-        let edited = attached.editing.iter().filter(|now| !standing.editing.contains(now));
-        let edited = edited.cloned().map(Presence::Editing);
-        gone.chain(came).chain(ended).chain(edited).collect()
     }
 
     /// The present state for a dialect to write.
@@ -230,14 +225,14 @@ impl Mirror {
     }
 }
 
-impl Standing {
-    /// Where the channel stands.
-    pub fn at(&self) -> Position {
-        self.history.at()
+impl Present {
+    /// Who is there by the engine's answer.
+    pub fn of(attached: &Attached) -> Present {
+        Present { users: attached.users.iter().cloned().collect(), editing: attached.editing.clone() }
     }
 
     /// Takes what happened among those who listen. False if it is known already.
-    pub fn take_presence(&mut self, news: &Presence) -> bool {
+    pub fn take(&mut self, news: &Presence) -> bool {
         match news {
             Presence::Joined(user) => self.users.insert(user.clone()),
             Presence::Left(user) => self.users.remove(user),
@@ -250,6 +245,31 @@ impl Standing {
                 before.as_ref().and_then(|before| before.cell.as_ref()) != editing.cell.as_ref()
             }
         }
+    }
+
+    /// What has happened from here to `now`.
+    pub fn news(&self, now: &Present) -> Vec<Presence> {
+        let gone = self.users.difference(&now.users).cloned().map(Presence::Left);
+        let came = now.users.difference(&self.users).cloned().map(Presence::Joined);
+        let ended = self.editing.iter().filter(|known| !now.editing.iter().any(|mark| mark.who == known.who));
+        let ended = ended.map(|known| Presence::Editing(Editing { cell: None, ..known.clone() }));
+        let edited = now.editing.iter().filter(|mark| !self.editing.contains(mark)).cloned().map(Presence::Editing);
+        gone.chain(came).chain(ended).chain(edited).collect()
+    }
+}
+
+impl Standing {
+    /// Rows of a table that are shown; none of other channels.
+    pub fn rows(&self) -> usize {
+        match &self.state {
+            State::Table(table) => table.rows().len(),
+            State::Log | State::Tally { .. } => 0,
+        }
+    }
+
+    /// Where the channel stands.
+    pub fn at(&self) -> Position {
+        self.history.at()
     }
 
     /// The state for a dialect to write.

@@ -6,7 +6,6 @@ use super::page::Link;
 use super::{Aim, PathPattern, Pattern, Route, Serve, Setup, Target};
 use crate::base::keys::ListenerId;
 use crate::base::limits::CHANNEL_NAME_BYTES_MAX;
-use crate::engine::ClassId;
 use crate::kind::{Kind, user_name};
 
 /// What a request is for.
@@ -36,7 +35,8 @@ impl Setup {
                     None => continue,
                 },
                 Serve::WebSocket { aim: Aim::One(target), .. } => Some(target.clone()),
-                Serve::WebSocket { aim: Aim::Rest { prefix, class }, .. } => match aimed(prefix, *class, rest) {
+                Serve::WebSocket { aim: Aim::Rest { prefix, .. }, .. } => match self.target(&format!("{prefix}{rest}"))
+                {
                     Some(target) => Some(target),
                     None => continue,
                 },
@@ -118,7 +118,8 @@ impl Setup {
         self.routes.iter().find(of_it).and_then(|route| route.path.fits(path)).unwrap_or_default()
     }
 
-    fn target(&self, name: &str) -> Option<Target> {
+    /// The channel of this name, if there may be one.
+    pub fn target(&self, name: &str) -> Option<Target> {
         if name.is_empty() || name.len() > CHANNEL_NAME_BYTES_MAX {
             return None;
         }
@@ -129,12 +130,6 @@ impl Setup {
         }
         Some(Target { channel: Arc::from(name), class })
     }
-}
-
-fn aimed(prefix: &str, class: ClassId, rest: &str) -> Option<Target> {
-    user_name(rest).ok()?;
-    let channel = format!("{prefix}{rest}");
-    (channel.len() <= CHANNEL_NAME_BYTES_MAX).then(|| Target { channel: channel.into(), class })
 }
 
 impl PathPattern {
@@ -190,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::base::limits::Limits;
-    use crate::engine::{ChannelSpec, Data};
+    use crate::engine::{ChannelSpec, ClassId, Data};
     use crate::kind::Manners;
     use crate::route::{Class, Dialect, DialectId};
 

@@ -10,10 +10,10 @@ use super::timers::Timer;
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::MIRROR_LINGER;
-use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal, State};
+use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal};
 use crate::mirror::encoding::{Encoding, Transport};
 use crate::mirror::sendlog::Place;
-use crate::mirror::{Mirror, Sequel};
+use crate::mirror::{Mirror, Present, Sequel};
 use crate::route::Target;
 use crate::wire::ws::close;
 
@@ -136,17 +136,14 @@ impl Shard {
         let Some(mirror) = self.mirrors.get_mut(key) else { return };
         // Before it is live, its attachment will tell.
         let Some(standing) = mirror.standing.as_mut().filter(|_| mirror.attaching.is_none()) else { return };
-        if standing.take_presence(news) {
+        if standing.present.take(news) {
             self.spread_presence(key, news);
         }
     }
 
     fn spread_presence(&mut self, key: MirrorKey, news: &Presence) {
         let Some(mirror) = self.mirrors.get_mut(key) else { return };
-        let told = match news {
-            Presence::Joined(_) | Presence::Left(_) => self.setup.class(mirror.class).manners.notices,
-            Presence::Editing(_) => true,
-        };
+        let told = news.is_told(self.setup.class(mirror.class).manners.notices);
         if !told {
             return;
         }
@@ -249,11 +246,9 @@ impl Shard {
         let known_listeners = mirror.standing.as_ref().map(|standing| standing.listeners);
         let first_time = known_listeners.is_none();
         let Some(spec) = &self.setup.class(mirror.class).spec else { return };
-        let presence = if first_time { Vec::new() } else { mirror.presence_since(attached) };
-        let rows_before = match mirror.standing.as_ref().map(|standing| &standing.state) {
-            Some(State::Table(table)) => table.rows().len(),
-            Some(State::Log | State::Tally { .. }) | None => 0,
-        };
+        let present = Present::of(attached);
+        let presence = mirror.standing.as_ref().map(|standing| standing.present.news(&present)).unwrap_or_default();
+        let rows_before = mirror.standing.as_ref().map_or(0, |standing| standing.rows());
         match mirror.attached(attached, spec) {
             Some(news) => {
                 for publication in news {
@@ -264,8 +259,7 @@ impl Shard {
             None => self.tell_gap(key, rows_before),
         }
         if let Some(standing) = self.mirrors.get_mut(key).and_then(|mirror| mirror.standing.as_mut()) {
-            standing.users = attached.users.iter().cloned().collect();
-            standing.editing = attached.editing.clone();
+            standing.present = present;
         }
         for news in &presence {
             self.spread_presence(key, news);

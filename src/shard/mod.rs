@@ -33,7 +33,7 @@ use rand::rngs::StdRng;
 use crate::base::hash::{Map, Seed};
 use crate::base::io::{Ended, Sink};
 use crate::base::keys::{ConnKey, CoreId, ListenerId, MirrorKey, OfConnection, OfMirror, SessionKey, Slots};
-use crate::base::limits::{Limits, OPS_IN_FLIGHT_MAX, TURN_MESSAGES_MAX};
+use crate::base::limits::{Limits, MOVING_ROOM_FACTOR, OPS_IN_FLIGHT_MAX, TURN_MESSAGES_MAX};
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 use crate::engine::{Act, Asker, Batch, ChannelName, EngineMail, Op, Position, Refusal, Ticket};
@@ -502,7 +502,7 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else { return false };
         let limits = self.limits();
         let private = if conn.moves {
-            conn.private_bytes() >= engine_io::MOVING_ROOM * limits.private_bytes_max
+            conn.private_bytes() >= MOVING_ROOM_FACTOR * limits.private_bytes_max
         } else {
             conn.private_bytes() >= limits.private_bytes_max || conn.private_messages() >= limits.private_messages_max
         };

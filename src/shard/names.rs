@@ -156,8 +156,6 @@ impl Shard {
     /// The channel of a user, of the class that `target` is of. `None`: the name makes it too long.
     pub(super) fn channel_of(&self, target: &Target, user: &str) -> Option<Target> {
         let Pattern::Prefix(prefix) = &self.setup.class(target.class).pattern else { return None };
-        let name = format!("{prefix}{user}");
-        (name.len() <= crate::base::limits::CHANNEL_NAME_BYTES_MAX)
-            .then(|| Target { channel: name.into(), class: target.class })
+        self.setup.target(&format!("{prefix}{user}"))
     }
 }

@@ -221,7 +221,7 @@ impl Shard {
         let Some(mirror) = self.mirrors.get(mirror) else { return };
         let Some(standing) = mirror.live() else { return };
         let mut json = Vec::new();
-        own::members(&mut json, Some((&mirror.channel, standing.listeners)), standing.users.iter());
+        own::members(&mut json, Some((&mirror.channel, standing.listeners)), standing.present.users.iter());
         self.answer(key, how, 200, &[("Content-Type", JSON), ("Cache-Control", "no-store")], &json);
     }
 
@@ -296,9 +296,9 @@ impl Shard {
         if !matches!(begins, Begins::Continued(_)) {
             first.push(encoder.listeners(transport, dialect, standing.listeners).to_vec());
             if manners.notices {
-                first.push(encoder.members(transport, dialect, standing.users.iter()).to_vec());
+                first.push(encoder.members(transport, dialect, standing.present.users.iter()).to_vec());
             }
-            for editing in standing.editing.iter().filter(|editing| editing.who != myself) {
+            for editing in standing.present.editing.iter().filter(|editing| editing.who != myself) {
                 first.push(encoder.editing(transport, dialect, editing).to_vec());
             }
         } else if let Some(told) = self.conns.get(key).and_then(engine_io::told_before) {

@@ -32,14 +32,7 @@ impl Shard {
         let has_body = head.body != BodyFraming::None;
         let accepted = match handshake::check(head.method, head.minor_version, has_body, head.headers()) {
             Ok(accepted) => accepted,
-            Err(refused) => {
-                let version: &[Header<'_>] = if refused.status == 426 {
-                    &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
-                } else {
-                    &[]
-                };
-                return self.refuse(out, how, refused.status, "bad_handshake", refused.reason, version);
-            }
+            Err(refused) => return self.refuse_handshake(out, how, &refused),
         };
         let since = match since(head.query, None) {
             Ok(since) => since,
@@ -62,6 +55,18 @@ impl Shard {
             }
             Err(refusal) => self.refuse_now(out, how, &refusal),
         }
+    }
+
+    /// Refuses the opening handshake of a WebSocket.
+    pub(super) fn refuse_handshake(
+        &mut self,
+        out: &mut Vec<u8>,
+        how: &Answering,
+        refused: &handshake::Refused,
+    ) -> Taken {
+        let version: &[Header<'_>] =
+            if refused.status == 426 { &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")] } else { &[] };
+        self.refuse(out, how, refused.status, "bad_handshake", refused.reason, version)
     }
 
     /// The name under which somebody listens: the channel's own, or the one that the query gives.

@@ -11,7 +11,7 @@ use super::routes::Reader;
 use super::section::Section;
 use super::value::{self, quote, quote_all};
 use super::{dialects, json};
-use crate::base::limits::{EVENT_NAME_BYTES_MAX, NAMESPACES_MAX};
+use crate::base::limits::{EVENT_NAME_BYTES_MAX, EVENTS_MAX, NAMESPACES_MAX};
 use crate::kind::Kind;
 use crate::route::{Connected, Dialect, DialectId, Does, EngineIo, EventRule, Namespace, Serve, Speaks};
 
@@ -26,8 +26,6 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// The fewest bytes of a payload that let a client say something.
 const PAYLOAD_BYTES_LEAST: usize = 64;
-/// Events that a namespace knows; they are looked for one after another.
-const EVENTS_MAX: usize = 100;
 
 pub(super) const NAMESPACE_KEYS: [&str; 7] = ["name", "channel", "dialect", "key", "event", "connected", "events"];
 const CONNECTED_KEYS: [&str; 3] = ["event", "data", "auth"];

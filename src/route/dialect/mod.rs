@@ -298,7 +298,7 @@ impl Dialect {
             match written.body {
                 Raw::Text(text) if json => put(&mut packet, text),
                 Raw::Text(text) => string(&mut packet, text),
-                Raw::Binary(_) => put(&mut packet, r#"{"_placeholder":true,"num":0}"#),
+                Raw::Binary(_) => socketio::write_placeholder(&mut packet, 0),
             }
             packet.push(b']');
             // What is written here is text throughout.

@@ -7,15 +7,16 @@ use rand::RngExt;
 
 use super::letters::{Ask, Requester, Waits};
 use super::polling::Polling;
-use super::{Carrier, Client, Heartbeat, Session, Sid, Talk, UPGRADE_WAIT, Waiting, frames};
+use super::{Carrier, Client, Heartbeat, Session, Sid, Talk, Waiting, frames};
 use crate::base::keys::ConnKey;
+use crate::base::limits::ENGINE_IO_UPGRADE_WAIT;
 use crate::conn::http::Request;
 use crate::conn::ws::WebSocket;
 use crate::route::{EngineIo, Speaks};
 use crate::shard::Shard;
 use crate::shard::connection::{Alarm, Answering, Conn, Pending, Protocol, Stage};
 use crate::shard::requests::Taken;
-use crate::shard::responses::{Header, JSON};
+use crate::shard::responses::JSON;
 use crate::wire::engineio::{self, Kind, Version};
 use crate::wire::http::{self, BodyFraming};
 use crate::wire::ws::handshake;
@@ -218,14 +219,7 @@ impl Shard {
         let has_body = head.body != BodyFraming::None;
         let accepted = match handshake::check(head.method, head.minor_version, has_body, head.headers()) {
             Ok(accepted) => accepted,
-            Err(refused) => {
-                let version: &[Header<'_>] = if refused.status == 426 {
-                    &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")]
-                } else {
-                    &[]
-                };
-                return self.refuse(out, &how, refused.status, "bad_handshake", refused.reason, version);
-            }
+            Err(refused) => return self.refuse_handshake(out, &how, &refused),
         };
         if let Some(sid) = wanted.sid {
             let waits = Waits::Upgrade { accept: accepted.accept, endpoint: endpoint.clone(), version: wanted.version };
@@ -266,7 +260,7 @@ impl Shard {
     pub(in crate::shard) fn engine_io_begins(&mut self, key: ConnKey, protocol: &Protocol) {
         let due = match protocol {
             Protocol::EngineIo(session) => session.deadline(),
-            Protocol::Probe(_) => self.now + UPGRADE_WAIT,
+            Protocol::Probe(_) => self.now + ENGINE_IO_UPGRADE_WAIT,
             Protocol::Http(_) | Protocol::WebSocket(_) | Protocol::EventStream(_) | Protocol::Away => return,
         };
         if self.conns.get(key).is_some_and(|conn| conn.stage == Stage::Open) {

@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shard;
 use super::connection::{Alarm, Protocol, Stage};
@@ -39,20 +38,6 @@ use polling::Polling;
 pub(super) use told::{News, told_before};
 pub(super) use upgrade::Probe;
 use upgrade::Taking;
-
-/// How long an upgrade may take from the WebSocket's handshake to its last packet.
-const UPGRADE_WAIT: Duration = Duration::from_secs(10);
-/// How long an upgraded session may wait for the engine's answers before it moves.
-const MOVE_WAIT: Duration = Duration::from_secs(1);
-/// How long a GET waits that comes while a WebSocket tries to take over, until it comes back empty. By then the news has
-/// come from the WebSocket's core if it has taken over already.
-const EMPTY_WAIT: Duration = Duration::from_millis(20);
-/// Packets that a GET gets at once; the next GET gets the rest. Clients in Python refuse a payload of more.
-const POLL_PACKETS_MAX: usize = 16;
-/// So many times as much as usual may wait for a session that is about to move.
-pub(super) const MOVING_ROOM: usize = 4;
-/// Packets of one POST.
-const PAYLOAD_PACKETS_MAX: usize = 16 << 10;
 
 /// A session's name: where it lives, which connection it is, and a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! Sessions that requests carry: a GET takes what waits, or is parked until there is something; a POST brings packets.
 
 use crate::base::keys::{ConnKey, MirrorKey};
-use crate::base::limits::TURN_READ_BYTES_MAX;
+use crate::base::limits::{ENGINE_IO_EMPTY_WAIT, PAYLOAD_PACKETS_MAX, POLL_PACKETS_MAX, TURN_READ_BYTES_MAX};
 use crate::base::time::Time;
 use crate::shard::connection::{Protocol, Stage};
 use crate::shard::outgoing::{gather, settle};
@@ -10,7 +10,7 @@ use crate::wire::engineio::{Kind, Version, read_payload};
 
 use super::handshake::Fault;
 use super::letters::{Answer, Ask, Matter, Requester};
-use super::{Carrier, EMPTY_WAIT, Ending, PAYLOAD_PACKETS_MAX, POLL_PACKETS_MAX, Session, Sid, frames};
+use super::{Carrier, Ending, Session, Sid, frames};
 
 /// What carries a session that has no socket.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Shard {
             Ask::Poll => {
                 polling.parked = Some(from);
                 // The WebSocket may be about to take over, which is not known here yet: then this is not for the session.
-                polling.empty_due = matches!(polling.upgrade, Upgrade::Probed(_)).then(|| now + EMPTY_WAIT);
+                polling.empty_due = matches!(polling.upgrade, Upgrade::Probed(_)).then(|| now + ENGINE_IO_EMPTY_WAIT);
                 self.relay.parked += 1;
                 self.relay.wake(key);
                 self.set_engine_io_alarm(key);

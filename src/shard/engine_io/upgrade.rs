@@ -7,8 +7,9 @@ use super::handshake::Fault;
 use super::letters::{Answer, Matter, Requester, Waits};
 use super::polling::Upgrade;
 use super::told::Told;
-use super::{Carrier, MOVE_WAIT, Session, Sid, Talk, UPGRADE_WAIT, Waiting, frames};
+use super::{Carrier, Session, Sid, Talk, Waiting, frames};
 use crate::base::keys::ConnKey;
+use crate::base::limits::{ENGINE_IO_MOVE_WAIT, ENGINE_IO_UPGRADE_WAIT};
 use crate::conn::ws::{Event, WebSocket};
 use crate::route::EngineIo;
 use crate::shard::connection::{Alarm, Answering, Begins, Pending, Protocol, Stage};
@@ -78,7 +79,7 @@ impl Shard {
 
     /// The WebSocket takes the session over, as soon as what was asked and posted is answered.
     pub(super) fn take_session(&mut self, sid: Sid, from: Requester) {
-        let until = self.now + MOVE_WAIT;
+        let until = self.now + ENGINE_IO_MOVE_WAIT;
         let polling = self.find_session(sid).and_then(Session::polling);
         let Some(polling) = polling.filter(|polling| polling.upgrade.by() == Some(from) && !polling.has_moved()) else {
             return self.write_to(from.core, Matter::Gone { to: from });
@@ -124,7 +125,7 @@ impl Shard {
         }
         let replies = talk.client.as_mut().map(super::Client::give_up_questions).unwrap_or_default();
         // What is told from here on is told there.
-        polling.upgrade = Upgrade::Moved(to, now + UPGRADE_WAIT);
+        polling.upgrade = Upgrade::Moved(to, now + ENGINE_IO_UPGRADE_WAIT);
         let moved = Talk {
             endpoint: talk.endpoint.clone(),
             version: talk.version,
@@ -134,7 +135,7 @@ impl Shard {
             attachments_due: talk.attachments_due.take(),
             client: talk.client.as_mut().map(super::Client::hand_over),
         };
-        talk.heartbeat.due = now + UPGRADE_WAIT;
+        talk.heartbeat.due = now + ENGINE_IO_UPGRADE_WAIT;
         self.refuse_unanswered(key, &moved, &replies);
         let resume = self.resume_points(key, &moved);
         let frames = self.take_frames(key, usize::MAX, usize::MAX, &mut Vec::new());
@@ -187,7 +188,7 @@ impl Shard {
         let mut out = Vec::new();
         handshake::write_response(&mut out, accept, &[]);
         self.push(key, &out, None);
-        self.set_alarm(key, Some((self.now + UPGRADE_WAIT, Alarm::EngineIo)));
+        self.set_alarm(key, Some((self.now + ENGINE_IO_UPGRADE_WAIT, Alarm::EngineIo)));
         if over {
             return self.close_engine_io(key, close::POLICY, "the session has a WebSocket");
         }
