@@ -1,11 +1,11 @@
 //! The old chats over WebSocket: messages as they are, to a group or, by a field of theirs, to one user.
 
-use tallycast::base::time::Time;
 use tallycast::engine::Origin;
 
-use super::link::{Seen, State, WebSocket};
+use super::link::{Seen, WebSocket};
 use super::stream::word;
-use super::{Client, Hears, Patience, percent, query};
+use super::visitor::{Visit, Visitor};
+use super::{Hears, percent, query};
 use crate::sim::model::Entry;
 use crate::sim::scene::Scene;
 use crate::sim::setup::{NAMES, Sort, TEXT_BYTES_MAX};
@@ -14,10 +14,9 @@ use crate::sim::wire::json;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Talker {
-    who: String,
+    visit: Visit,
     channel: String,
     name: Option<String>,
-    socket: Option<WebSocket>,
     me: Option<Origin>,
     /// The last message that this connection was shown: life and revision.
     seen: Option<(usize, u64)>,
@@ -33,11 +32,6 @@ pub(crate) struct Talker {
     /// Some refusal may have been of any.
     doubtful: bool,
     said: usize,
-    back_at: Time,
-    asleep_until: Time,
-    stuck: bool,
-    leaving: bool,
-    patience: Patience,
 }
 
 impl Talker {
@@ -45,10 +39,9 @@ impl Talker {
         let user = channel.split_once('/').map(|(_, user)| user);
         let name = if Sort::of(channel) == Sort::Direct { user } else { name };
         Talker {
-            who: who.to_owned(),
+            visit: Visit::new(who, stuck),
             channel: channel.to_owned(),
             name: name.map(str::to_owned),
-            socket: None,
             me: None,
             seen: None,
             floor: None,
@@ -58,11 +51,6 @@ impl Talker {
             maybe_absent: 0,
             doubtful: false,
             said: 0,
-            back_at: Time::ZERO,
-            asleep_until: Time::ZERO,
-            stuck,
-            leaving: false,
-            patience: Patience::default(),
         }
     }
 
@@ -77,47 +65,19 @@ impl Talker {
         }
     }
 
-    fn join(&mut self, scene: &mut Scene) {
-        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
-            return;
-        }
-        (self.seen, self.opened, self.me) = (None, None, None);
-        self.floor = scene.model.floor(&self.channel);
-        self.sent.clear();
-        self.wrong.clear();
-        (self.maybe_absent, self.doubtful) = (0, false);
-        self.socket = Some(WebSocket::open(scene, &self.who, &self.target()));
-    }
-
-    fn see(&mut self, seen: Seen, scene: &mut Scene) {
-        match seen {
-            Seen::Open => {
-                let lives = &scene.model.channel(&self.channel).lives;
-                let life = lives.last().expect("who has the response listens");
-                self.opened = Some((lives.len() - 1, life.end()));
-            }
-            Seen::Close(code) => {
-                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
-            }
-            Seen::Text(text) if text.starts_with("{\"error\":") => self.refused(&text, scene),
-            Seen::Text(text) => self.message(text.as_bytes(), true, scene),
-            Seen::Binary(bytes) => self.message(&bytes, false, scene),
-        }
-    }
-
     fn refused(&mut self, text: &str, scene: &mut Scene) {
         let message = json(text);
         assert!(message["expected"].is_string() && message.as_object().is_some_and(|keys| keys.len() == 2), "{text}");
         match word(&message, "error") {
             "absent" => {
-                assert!(self.maybe_absent > 0, "{}: a refusal of somebody else's: {text}", self.who);
+                assert!(self.maybe_absent > 0, "{}: a refusal of somebody else's: {text}", self.visit.who);
                 self.maybe_absent -= 1;
                 scene.coverage.hit("bare: absent");
             }
             "busy" | "full" | "unknown" => self.doubtful = true,
             code => {
                 let place = self.wrong.iter().position(|wrong| *wrong == code);
-                let place = place.unwrap_or_else(|| panic!("{}: a refusal of somebody else's: {text}", self.who));
+                let place = place.unwrap_or_else(|| panic!("{}: a refusal of somebody else's: {text}", self.visit.who));
                 self.wrong.remove(place);
                 scene.coverage.hit("bare: refused");
             }
@@ -136,7 +96,7 @@ impl Talker {
         let (earliest, latest) = match Sort::of(&self.channel) {
             Sort::Direct => {
                 let (epoch, _, heard) = joined.expect("who listens has joined");
-                assert_eq!(epoch, lives[life].epoch, "{}: joined another life", self.who);
+                assert_eq!(epoch, lives[life].epoch, "{}: joined another life", self.visit.who);
                 (heard, heard.max(end.saturating_sub(kept)))
             }
             _ => (floor.saturating_sub(recent), end.saturating_sub(recent)),
@@ -148,12 +108,16 @@ impl Talker {
     fn message(&mut self, bytes: &[u8], text: bool, scene: &mut Scene) {
         let found = scene.model.find(&self.channel, bytes);
         let shown = String::from_utf8_lossy(bytes).into_owned();
-        let (life, revision) = found.unwrap_or_else(|| panic!("{}: nobody said {shown:?}", self.who));
+        let (life, revision) = found.unwrap_or_else(|| panic!("{}: nobody said {shown:?}", self.visit.who));
         match self.seen {
             None => {
                 let (earliest, latest) = self.first(life, scene);
                 let right = revision >= earliest && latest.is_none_or(|latest| revision <= latest);
-                assert!(right, "{}: begins with {revision}, may with {earliest} to {latest:?}: {shown:?}", self.who);
+                assert!(
+                    right,
+                    "{}: begins with {revision}, may with {earliest} to {latest:?}: {shown:?}",
+                    self.visit.who
+                );
                 let opened = self.opened.expect("the response comes first");
                 if (life, revision) <= opened {
                     scene.coverage.hit(match self.channel.split('/').next() {
@@ -170,11 +134,11 @@ impl Talker {
                     scene.coverage.hit("bare: own message passed over");
                 }
                 let right = (before, expected) == (life, Some(revision));
-                assert!(right, "{}: {expected:?} comes behind {seen}, not {revision}: {shown:?}", self.who);
+                assert!(right, "{}: {expected:?} comes behind {seen}, not {revision}: {shown:?}", self.visit.who);
             }
         }
         let entry = scene.model.channel(&self.channel).lives[life].entry(revision);
-        assert_eq!(matches!(entry, Entry::Text(..)), text, "{}: as it was: {shown:?}", self.who);
+        assert_eq!(matches!(entry, Entry::Text(..)), text, "{}: as it was: {shown:?}", self.visit.who);
         self.seen = Some((life, revision));
         scene.coverage.hit(match Sort::of(&self.channel) {
             Sort::Direct => "bare: message for one",
@@ -185,7 +149,7 @@ impl Talker {
     fn say(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         self.said += 1;
         let filler = scene.random.pick(&[0, 0, 3, 100, 400]);
-        let text = format!("{}-{} 你好 {}", self.who, self.said, "x".repeat(scene.random.below(filler + 1)));
+        let text = format!("{}-{} 你好 {}", self.visit.who, self.said, "x".repeat(scene.random.below(filler + 1)));
         let direct = Sort::of(&self.channel) == Sort::Direct;
         let from = self.name.clone();
         if scene.random.chance(4) {
@@ -227,6 +191,45 @@ impl Talker {
         self.maybe_absent += usize::from(prefix == "dm");
         socket.send(scene, 1, text.as_bytes());
     }
+}
+
+impl Visitor for Talker {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn visit_mut(&mut self) -> &mut Visit {
+        &mut self.visit
+    }
+
+    fn begin(&mut self, scene: &mut Scene) -> String {
+        (self.seen, self.opened, self.me) = (None, None, None);
+        self.floor = scene.model.floor(&self.channel);
+        self.sent.clear();
+        self.wrong.clear();
+        (self.maybe_absent, self.doubtful) = (0, false);
+        self.target()
+    }
+
+    fn is_on(&mut self, me: Option<Origin>) {
+        self.me = me;
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {
+                let lives = &scene.model.channel(&self.channel).lives;
+                let life = lives.last().expect("who has the response listens");
+                self.opened = Some((lives.len() - 1, life.end()));
+            }
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
+            }
+            Seen::Text(text) if text.starts_with("{\"error\":") => self.refused(&text, scene),
+            Seen::Text(text) => self.message(text.as_bytes(), true, scene),
+            Seen::Binary(bytes) => self.message(&bytes, false, scene),
+        }
+    }
 
     fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         match scene.random.below(1000) {
@@ -239,74 +242,31 @@ impl Talker {
             255..262 => socket.close(scene, 1000),
             262..265 => socket.link.finish(),
             265..271 => socket.link.reset(scene),
-            271..276 => self.asleep_until = scene.soon(20_000),
+            271..276 => self.visit.asleep_until = scene.soon(20_000),
             _ => {}
         }
     }
-}
 
-impl Client for Talker {
-    fn act(&mut self, scene: &mut Scene) {
-        let Some(mut socket) = self.socket.take() else {
-            return self.join(scene);
+    fn heard(&self) -> Hears<'_> {
+        Hears { channel: &self.channel, told: None, name: self.name.as_deref(), me: self.me }
+    }
+
+    fn check_live(&mut self, scene: &mut Scene) {
+        assert!(self.wrong.is_empty(), "{}: not refused yet: {:?}", self.visit.who, self.wrong);
+        let present = scene.model.channel(&self.channel).lives.len() - 1;
+        let missing = match self.seen {
+            Some((life, seen)) => {
+                assert_eq!(life, present, "{}: shown another life", self.visit.who);
+                scene.model.channel(&self.channel).lives[life].next_end(seen, self.me)
+            }
+            None => self.first(present, scene).1,
         };
-        let stuck = self.stuck && socket.open;
-        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
-        self.me = socket.link.origin(scene);
-        while let Some(seen) = socket.next(scene) {
-            self.see(seen, scene);
-        }
-        if socket.is_over() {
-            self.back_at = scene.soon(3000);
-            return;
-        }
-        if self.leaving {
-            socket.close(scene, 1000);
-            if !socket.open {
-                socket.link.finish();
+        assert_eq!(missing, None, "{}: at rest, behind {:?}", self.visit.who, self.seen);
+        if !self.doubtful {
+            // Nobody cut this connection: all that it sent is in.
+            for entry in self.sent.drain(..) {
+                scene.model.accepted(&self.channel, entry);
             }
-        } else if !scene.calm && socket.is_live() {
-            self.do_something(&mut socket, scene);
-        }
-        self.socket = Some(socket);
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-    }
-
-    fn is_poller(&self) -> bool {
-        false
-    }
-
-    fn hears(&self) -> Option<Hears<'_>> {
-        let socket = self.socket.as_ref()?;
-        let live = socket.open && socket.link.state == State::Open;
-        live.then_some(Hears { channel: &self.channel, told: None, name: self.name.as_deref(), me: self.me })
-    }
-
-    fn check_rest(&mut self, scene: &mut Scene) {
-        match &self.socket {
-            Some(socket) if socket.is_live() => {
-                assert!(self.wrong.is_empty(), "{}: not refused yet: {:?}", self.who, self.wrong);
-                let present = scene.model.channel(&self.channel).lives.len() - 1;
-                let missing = match self.seen {
-                    Some((life, seen)) => {
-                        assert_eq!(life, present, "{}: shown another life", self.who);
-                        scene.model.channel(&self.channel).lives[life].next_end(seen, self.me)
-                    }
-                    None => self.first(present, scene).1,
-                };
-                assert_eq!(missing, None, "{}: at rest, behind {:?}", self.who, self.seen);
-                if !self.doubtful {
-                    // Nobody cut this connection: all that it sent is in.
-                    for entry in self.sent.drain(..) {
-                        scene.model.accepted(&self.channel, entry);
-                    }
-                }
-            }
-            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
-            None => self.patience.check(&self.who, scene),
         }
     }
 }

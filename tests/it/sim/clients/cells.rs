@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tallycast::base::time::Time;
 use tallycast::engine::Origin;
 
-use super::link::{Seen, State, WebSocket};
+use super::link::{Seen, WebSocket};
 use super::stream::{number, word};
-use super::{Client, Hears, Patience, query};
+use super::visitor::{Visit, Visitor};
+use super::{Hears, query};
 use crate::sim::scene::Scene;
 use crate::sim::setup::{CELL_BYTES_MAX, COLUMNS, TABLE_ROWS_MAX};
 use crate::sim::wire::json;
@@ -18,88 +18,25 @@ const CHANNEL: &str = "table/people";
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Page {
-    who: String,
+    visit: Visit,
     name: Option<&'static str>,
-    socket: Option<WebSocket>,
     me: Option<Origin>,
     shown: Shown,
     /// Messages of this connection; a refusal may come for each.
     sent: usize,
     said: usize,
-    back_at: Time,
-    asleep_until: Time,
-    stuck: bool,
-    leaving: bool,
-    patience: Patience,
 }
 
 impl Page {
     pub(crate) fn new(who: &str, name: Option<&'static str>, stuck: bool) -> Page {
-        Page {
-            who: who.to_owned(),
-            name,
-            socket: None,
-            me: None,
-            shown: Shown::default(),
-            sent: 0,
-            said: 0,
-            back_at: Time::ZERO,
-            asleep_until: Time::ZERO,
-            stuck,
-            leaving: false,
-            patience: Patience::default(),
-        }
-    }
-
-    fn join(&mut self, scene: &mut Scene) {
-        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
-            return;
-        }
-        self.shown = Shown::default();
-        self.sent = 0;
-        self.socket = Some(WebSocket::open(scene, &self.who, &format!("/cells{}", query(self.name, None))));
-    }
-
-    fn see(&mut self, seen: Seen, scene: &mut Scene) {
-        match seen {
-            Seen::Open => {}
-            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
-            Seen::Close(code) => {
-                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
-            }
-            Seen::Text(text) => {
-                let message = json(&text);
-                if message.get("error").is_some() {
-                    assert!(self.sent > 0, "{}: a refusal of somebody else's", self.who);
-                    self.sent -= 1;
-                    let code = word(&message, "error");
-                    let known = ["malformed", "unknown_row", "unknown_column", "too_long", "full"].contains(&code);
-                    assert!(known, "{}: {text}", self.who);
-                    return scene.coverage.hit("cells: refused");
-                }
-                self.shown.take(&self.who, &message);
-                scene.coverage.hit("cells: cell");
-            }
-        }
+        Page { visit: Visit::new(who, stuck), name, me: None, shown: Shown::default(), sent: 0, said: 0 }
     }
 
     fn write(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         self.said += 1;
         self.sent += 1;
-        let text = message(&format!("{}-{}", self.who, self.said), scene);
+        let text = message(&format!("{}-{}", self.visit.who, self.said), scene);
         socket.send(scene, 1, text.as_bytes());
-    }
-
-    fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
-        match scene.random.below(1000) {
-            0..200 => self.write(socket, scene),
-            200..210 => socket.ping(scene),
-            210..215 => socket.close(scene, 1000),
-            215..218 => socket.link.finish(),
-            218..222 => socket.link.reset(scene),
-            222..227 => self.asleep_until = scene.soon(20_000),
-            _ => {}
-        }
     }
 }
 
@@ -146,54 +83,66 @@ pub(crate) fn message(mark: &str, scene: &mut Scene) -> String {
     }
 }
 
-impl Client for Page {
-    fn act(&mut self, scene: &mut Scene) {
-        let Some(mut socket) = self.socket.take() else {
-            return self.join(scene);
-        };
-        let stuck = self.stuck && socket.open;
-        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
-        self.me = socket.link.origin(scene);
-        while let Some(seen) = socket.next(scene) {
-            self.see(seen, scene);
-        }
-        if socket.is_over() {
-            self.back_at = scene.soon(3000);
-            return;
-        }
-        if self.leaving {
-            socket.close(scene, 1000);
-            if !socket.open {
-                socket.link.finish();
+impl Visitor for Page {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn visit_mut(&mut self) -> &mut Visit {
+        &mut self.visit
+    }
+
+    fn begin(&mut self, _: &mut Scene) -> String {
+        self.shown = Shown::default();
+        self.sent = 0;
+        format!("/cells{}", query(self.name, None))
+    }
+
+    fn is_on(&mut self, me: Option<Origin>) {
+        self.me = me;
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {}
+            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.visit.who),
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
             }
-        } else if !scene.calm && socket.is_live() {
-            self.do_something(&mut socket, scene);
-        }
-        self.socket = Some(socket);
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-    }
-
-    fn is_poller(&self) -> bool {
-        false
-    }
-
-    fn hears(&self) -> Option<Hears<'_>> {
-        let socket = self.socket.as_ref()?;
-        let live = socket.open && socket.link.state == State::Open;
-        live.then_some(Hears { channel: CHANNEL, told: None, name: self.name, me: self.me })
-    }
-
-    fn check_rest(&mut self, scene: &mut Scene) {
-        match &self.socket {
-            Some(socket) if socket.is_live() => {
-                self.shown.check_rest(&self.who, scene);
-                scene.coverage.hit("rest: page shows the table");
+            Seen::Text(text) => {
+                let message = json(&text);
+                if message.get("error").is_some() {
+                    assert!(self.sent > 0, "{}: a refusal of somebody else's", self.visit.who);
+                    self.sent -= 1;
+                    let code = word(&message, "error");
+                    let known = ["malformed", "unknown_row", "unknown_column", "too_long", "full"].contains(&code);
+                    assert!(known, "{}: {text}", self.visit.who);
+                    return scene.coverage.hit("cells: refused");
+                }
+                self.shown.take(&self.visit.who, &message);
+                scene.coverage.hit("cells: cell");
             }
-            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
-            None => self.patience.check(&self.who, scene),
         }
+    }
+
+    fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
+        match scene.random.below(1000) {
+            0..200 => self.write(socket, scene),
+            200..210 => socket.ping(scene),
+            210..215 => socket.close(scene, 1000),
+            215..218 => socket.link.finish(),
+            218..222 => socket.link.reset(scene),
+            222..227 => self.visit.asleep_until = scene.soon(20_000),
+            _ => {}
+        }
+    }
+
+    fn heard(&self) -> Hears<'_> {
+        Hears { channel: CHANNEL, told: None, name: self.name, me: self.me }
+    }
+
+    fn check_live(&mut self, scene: &mut Scene) {
+        self.shown.check_rest(&self.visit.who, scene);
+        scene.coverage.hit("rest: page shows the table");
     }
 }

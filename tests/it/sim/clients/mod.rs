@@ -22,6 +22,7 @@ pub(crate) mod steps;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod talk;
+pub(crate) mod visitor;
 pub(crate) mod web;
 pub(crate) mod ws;
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tallycast::base::time::Time;
 
-use super::link::{Seen, State, WebSocket};
+use tallycast::engine::Origin;
+
+use super::link::{Seen, WebSocket};
 use super::stream::{Reply, Stream, number, word};
-use super::{Client, Hears, Patience, query};
+use super::visitor::{Visit, Visitor};
+use super::{Hears, query};
 use crate::sim::model::table::{Cell, Change, Edit, Table};
 use crate::sim::model::{At, Entry};
 use crate::sim::random::Random;
@@ -29,69 +31,23 @@ pub(crate) struct Asked {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Editor {
-    who: String,
+    visit: Visit,
     stream: Stream,
     name: Option<&'static str>,
-    socket: Option<WebSocket>,
     pending: BTreeMap<u64, Asked>,
     nameless: Vec<Asked>,
     said: u64,
-    back_at: Time,
-    asleep_until: Time,
-    stuck: bool,
-    leaving: bool,
-    patience: Patience,
 }
 
 impl Editor {
     pub(crate) fn new(who: &str, name: Option<&'static str>, stuck: bool) -> Editor {
         Editor {
-            who: who.to_owned(),
+            visit: Visit::new(who, stuck),
             stream: Stream::new(who, CHANNEL),
             name,
-            socket: None,
             pending: BTreeMap::new(),
             nameless: Vec::new(),
             said: 0,
-            back_at: Time::ZERO,
-            asleep_until: Time::ZERO,
-            stuck,
-            leaving: false,
-            patience: Patience::default(),
-        }
-    }
-
-    fn join(&mut self, scene: &mut Scene) {
-        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
-            return;
-        }
-        let target = format!("/c/{CHANNEL}{}", query(self.name, self.stream.begin(scene)));
-        self.socket = Some(WebSocket::open(scene, &self.who, &target));
-    }
-
-    fn see(&mut self, seen: Seen, scene: &mut Scene) {
-        match seen {
-            Seen::Open => {}
-            Seen::Text(text) => match self.stream.take(&text, scene) {
-                None => {}
-                Some(Reply::Accepted { id, at }) => {
-                    let asked = self.answered(id, |asked| asked.fits(at, self.name, scene));
-                    self.forget(id, &asked);
-                    asked.claim(at, scene);
-                    scene.coverage.hit("table: accepted");
-                }
-                Some(Reply::Refused { id, code, message }) => {
-                    let excuse = matches!(code.as_str(), "busy" | "unknown");
-                    let fits = |asked: &Asked| excuse || asked.codes.contains(&code.as_str());
-                    let asked = self.answered(id, fits);
-                    self.forget(id, &asked);
-                    check_refusal(&code, &message, scene);
-                }
-            },
-            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
-            Seen::Close(code) => {
-                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
-            }
         }
     }
 
@@ -100,7 +56,7 @@ impl Editor {
             Some(id) => self.pending.get(&id).filter(|asked| fits(asked)),
             None => self.nameless.iter().find(|asked| fits(asked)),
         };
-        found.cloned().unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}: {self:?}", self.who))
+        found.cloned().unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}: {self:?}", self.visit.who))
     }
 
     fn forget(&mut self, id: Option<u64>, asked: &Asked) {
@@ -115,7 +71,7 @@ impl Editor {
 
     fn ask(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         self.said += 1;
-        let mark = format!("{}-{}", self.who, self.said);
+        let mark = format!("{}-{}", self.visit.who, self.said);
         let rows: Vec<String> = self.stream.grid.rows.iter().map(|row| row.id.clone()).collect();
         let revision = |row: &str, column: &str| {
             let row = self.stream.grid.rows.iter().find(|known| known.id == row)?;
@@ -134,22 +90,6 @@ impl Editor {
         } else {
             socket.send(scene, 1, asked.message.to_string().as_bytes());
             self.nameless.push(asked);
-        }
-    }
-
-    fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
-        match scene.random.below(1000) {
-            0..250 => {
-                for _ in 0..scene.random.upto(3) {
-                    self.ask(socket, scene);
-                }
-            }
-            250..260 => socket.ping(scene),
-            260..265 => socket.close(scene, 1000),
-            265..268 => socket.link.finish(),
-            268..274 => socket.link.reset(scene),
-            274..279 => self.asleep_until = scene.soon(20_000),
-            _ => {}
         }
     }
 }
@@ -320,58 +260,77 @@ fn is_of(object: &Value, row: &str) -> bool {
     object.is_object() && (object.get("index").is_some() || object["row"] == row)
 }
 
-impl Client for Editor {
-    fn act(&mut self, scene: &mut Scene) {
-        let Some(mut socket) = self.socket.take() else {
-            return self.join(scene);
-        };
-        let stuck = self.stuck && socket.open;
-        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
-        self.stream.me = socket.link.origin(scene);
-        while let Some(seen) = socket.next(scene) {
-            self.see(seen, scene);
-        }
-        if socket.is_over() {
-            self.pending.clear();
-            self.nameless.clear();
-            self.back_at = scene.soon(3000);
-            return;
-        }
-        if self.leaving {
-            socket.close(scene, 1000);
-            if !socket.open {
-                socket.link.finish();
+impl Visitor for Editor {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn visit_mut(&mut self) -> &mut Visit {
+        &mut self.visit
+    }
+
+    fn begin(&mut self, scene: &mut Scene) -> String {
+        format!("/c/{CHANNEL}{}", query(self.name, self.stream.begin(scene)))
+    }
+
+    fn is_on(&mut self, me: Option<Origin>) {
+        self.stream.me = me;
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {}
+            Seen::Text(text) => match self.stream.take(&text, scene) {
+                None => {}
+                Some(Reply::Accepted { id, at }) => {
+                    let asked = self.answered(id, |asked| asked.fits(at, self.name, scene));
+                    self.forget(id, &asked);
+                    asked.claim(at, scene);
+                    scene.coverage.hit("table: accepted");
+                }
+                Some(Reply::Refused { id, code, message }) => {
+                    let excuse = matches!(code.as_str(), "busy" | "unknown");
+                    let fits = |asked: &Asked| excuse || asked.codes.contains(&code.as_str());
+                    let asked = self.answered(id, fits);
+                    self.forget(id, &asked);
+                    check_refusal(&code, &message, scene);
+                }
+            },
+            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.visit.who),
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
             }
-        } else if !scene.calm && socket.is_live() {
-            self.do_something(&mut socket, scene);
         }
-        self.socket = Some(socket);
     }
 
-    fn leave(&mut self) {
-        self.leaving = true;
+    fn lost(&mut self, _: &mut Scene) {
+        self.pending.clear();
+        self.nameless.clear();
     }
 
-    fn is_poller(&self) -> bool {
-        false
-    }
-
-    fn hears(&self) -> Option<Hears<'_>> {
-        let socket = self.socket.as_ref()?;
-        let live = socket.open && socket.link.state == State::Open;
-        let told = self.stream.listeners;
-        live.then_some(Hears { channel: CHANNEL, told, name: self.name, me: self.stream.me })
-    }
-
-    fn check_rest(&mut self, scene: &mut Scene) {
-        match &self.socket {
-            Some(socket) if socket.is_live() => {
-                self.stream.check_rest(scene);
-                let waits = self.pending.len() + self.nameless.len();
-                assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.who, self.pending, self.nameless);
+    fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
+        match scene.random.below(1000) {
+            0..250 => {
+                for _ in 0..scene.random.upto(3) {
+                    self.ask(socket, scene);
+                }
             }
-            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
-            None => self.patience.check(&self.who, scene),
+            250..260 => socket.ping(scene),
+            260..265 => socket.close(scene, 1000),
+            265..268 => socket.link.finish(),
+            268..274 => socket.link.reset(scene),
+            274..279 => self.visit.asleep_until = scene.soon(20_000),
+            _ => {}
         }
+    }
+
+    fn heard(&self) -> Hears<'_> {
+        Hears { channel: CHANNEL, told: self.stream.listeners, name: self.name, me: self.stream.me }
+    }
+
+    fn check_live(&mut self, scene: &mut Scene) {
+        self.stream.check_rest(scene);
+        let waits = self.pending.len() + self.nameless.len();
+        assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.visit.who, self.pending, self.nameless);
     }
 }

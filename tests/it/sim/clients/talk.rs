@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tallycast::base::time::Time;
+use tallycast::engine::Origin;
 
-use super::link::{Seen, State, WebSocket};
+use super::link::{Seen, WebSocket};
 use super::stream::{Reply, Stream};
-use super::{Client, Hears, Patience, path, query};
+use super::visitor::{Visit, Visitor};
+use super::{Hears, path, query};
 use crate::sim::model::{At, Entry};
 use crate::sim::scene::Scene;
 use crate::sim::setup::{NAMES, Sort, TEXT_BYTES_MAX};
@@ -21,20 +22,14 @@ struct Asked {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Talker {
-    who: String,
+    visit: Visit,
     stream: Stream,
     name: Option<String>,
-    socket: Option<WebSocket>,
     pending: BTreeMap<u64, Asked>,
     nameless: Vec<Asked>,
     /// So many of these were refused.
     vague: usize,
     said: u64,
-    back_at: Time,
-    asleep_until: Time,
-    stuck: bool,
-    leaving: bool,
-    patience: Patience,
 }
 
 impl Talker {
@@ -43,44 +38,13 @@ impl Talker {
         let user = channel.split_once('/').map(|(_, user)| user);
         let name = if Sort::of(channel) == Sort::Direct { user } else { name };
         Talker {
-            who: who.to_owned(),
+            visit: Visit::new(who, stuck),
             stream: Stream::new(who, channel),
             name: name.map(str::to_owned),
-            socket: None,
             pending: BTreeMap::new(),
             nameless: Vec::new(),
             vague: 0,
             said: 0,
-            back_at: Time::ZERO,
-            asleep_until: Time::ZERO,
-            stuck,
-            leaving: false,
-            patience: Patience::default(),
-        }
-    }
-
-    fn join(&mut self, scene: &mut Scene) {
-        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
-            return;
-        }
-        let since = self.stream.begin(scene);
-        let name = self.name.as_deref().filter(|_| Sort::of(&self.stream.channel) == Sort::Group);
-        let target = format!("/c/{}{}", path(&self.stream.channel), query(name, since));
-        self.socket = Some(WebSocket::open(scene, &self.who, &target));
-    }
-
-    fn see(&mut self, seen: Seen, scene: &mut Scene) {
-        match seen {
-            Seen::Open => {}
-            Seen::Text(text) => match self.stream.take(&text, scene) {
-                None => {}
-                Some(Reply::Accepted { id, at }) => self.accepted(id, at, scene),
-                Some(Reply::Refused { id, code, .. }) => self.refused(id, &code, scene),
-            },
-            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
-            Seen::Close(code) => {
-                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
-            }
         }
     }
 
@@ -107,7 +71,7 @@ impl Talker {
             // Of which one does not show: it stays among those that wait.
             self.vague += 1;
             let waits = self.nameless.iter().filter(|asked| fits(asked)).count();
-            return assert!(self.vague <= waits, "{}: {code} to nothing: {:?}", self.who, self.nameless);
+            return assert!(self.vague <= waits, "{}: {code} to nothing: {:?}", self.visit.who, self.nameless);
         }
         let asked = self.answered(id, fits);
         if let (Ok(entry), true) = (asked.entry, code != "unknown") {
@@ -124,7 +88,7 @@ impl Talker {
                 place.map(|place| self.nameless.remove(place))
             }
         };
-        found.unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}: {:?}", self.who, self.nameless))
+        found.unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}: {:?}", self.visit.who, self.nameless))
     }
 
     fn say(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
@@ -132,7 +96,7 @@ impl Talker {
         let direct = Sort::of(&self.stream.channel) == Sort::Direct;
         let id = scene.random.chance(70).then_some(self.said);
         let filler = scene.random.pick(&[0, 0, 3, 100, 400]);
-        let mut text = format!("{}-{} 你好 {}", self.who, self.said, "x".repeat(scene.random.below(filler + 1)));
+        let mut text = format!("{}-{} 你好 {}", self.visit.who, self.said, "x".repeat(scene.random.below(filler + 1)));
         let mut to = scene.random.pick(&NAMES).to_owned();
         let mut refusal = None;
         match scene.random.below(30) {
@@ -193,6 +157,47 @@ impl Talker {
         };
         socket.send(scene, 1, (json + &end).as_bytes());
     }
+}
+
+impl Visitor for Talker {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn visit_mut(&mut self) -> &mut Visit {
+        &mut self.visit
+    }
+
+    fn begin(&mut self, scene: &mut Scene) -> String {
+        let since = self.stream.begin(scene);
+        let name = self.name.as_deref().filter(|_| Sort::of(&self.stream.channel) == Sort::Group);
+        format!("/c/{}{}", path(&self.stream.channel), query(name, since))
+    }
+
+    fn is_on(&mut self, me: Option<Origin>) {
+        self.stream.me = me;
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {}
+            Seen::Text(text) => match self.stream.take(&text, scene) {
+                None => {}
+                Some(Reply::Accepted { id, at }) => self.accepted(id, at, scene),
+                Some(Reply::Refused { id, code, .. }) => self.refused(id, &code, scene),
+            },
+            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.visit.who),
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
+            }
+        }
+    }
+
+    fn lost(&mut self, _: &mut Scene) {
+        self.pending.clear();
+        self.nameless.clear();
+        self.vague = 0;
+    }
 
     fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         match scene.random.below(1000) {
@@ -205,65 +210,19 @@ impl Talker {
             265..270 => socket.close(scene, 1000),
             270..273 => socket.link.finish(),
             273..278 => socket.link.reset(scene),
-            278..283 => self.asleep_until = scene.soon(20_000),
+            278..283 => self.visit.asleep_until = scene.soon(20_000),
             _ => {}
         }
     }
-}
 
-impl Client for Talker {
-    fn act(&mut self, scene: &mut Scene) {
-        let Some(mut socket) = self.socket.take() else {
-            return self.join(scene);
-        };
-        let stuck = self.stuck && socket.open;
-        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
-        self.stream.me = socket.link.origin(scene);
-        while let Some(seen) = socket.next(scene) {
-            self.see(seen, scene);
-        }
-        if socket.is_over() {
-            self.pending.clear();
-            self.nameless.clear();
-            self.vague = 0;
-            self.back_at = scene.soon(3000);
-            return;
-        }
-        if self.leaving {
-            socket.close(scene, 1000);
-            if !socket.open {
-                socket.link.finish();
-            }
-        } else if !scene.calm && socket.is_live() {
-            self.do_something(&mut socket, scene);
-        }
-        self.socket = Some(socket);
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-    }
-
-    fn is_poller(&self) -> bool {
-        false
-    }
-
-    fn hears(&self) -> Option<Hears<'_>> {
-        let socket = self.socket.as_ref()?;
-        let live = socket.open && socket.link.state == State::Open;
+    fn heard(&self) -> Hears<'_> {
         let (channel, told) = (self.stream.channel.as_str(), self.stream.listeners);
-        live.then_some(Hears { channel, told, name: self.name.as_deref(), me: self.stream.me })
+        Hears { channel, told, name: self.name.as_deref(), me: self.stream.me }
     }
 
-    fn check_rest(&mut self, scene: &mut Scene) {
-        match &self.socket {
-            Some(socket) if socket.is_live() => {
-                self.stream.check_rest(scene);
-                let waits = self.pending.len() + self.nameless.len() - self.vague;
-                assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.who, self.pending, self.nameless);
-            }
-            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
-            None => self.patience.check(&self.who, scene),
-        }
+    fn check_live(&mut self, scene: &mut Scene) {
+        self.stream.check_rest(scene);
+        let waits = self.pending.len() + self.nameless.len() - self.vague;
+        assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.visit.who, self.pending, self.nameless);
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tallycast::base::time::Time;
-
-use super::link::{Seen, State, WebSocket};
+use super::Hears;
+use super::link::{Seen, WebSocket};
 use super::stream::{Reply, Stream};
-use super::{Client, Hears, Patience};
+use super::visitor::{Visit, Visitor};
 use crate::sim::model::Entry;
 use crate::sim::scene::Scene;
 use crate::sim::setup::OPTIONS;
@@ -14,65 +13,23 @@ use crate::sim::setup::OPTIONS;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    who: String,
+    visit: Visit,
     stream: Stream,
-    socket: Option<WebSocket>,
     /// Votes with an id that are not answered: the option, or the refusal to come.
     pending: BTreeMap<u64, Result<usize, &'static str>>,
     /// Those without an id.
     nameless: Vec<Result<usize, &'static str>>,
     next_id: u64,
-    back_at: Time,
-    asleep_until: Time,
-    stuck: bool,
-    leaving: bool,
-    patience: Patience,
 }
 
 impl Listener {
     pub(crate) fn new(who: &str, channel: &str, stuck: bool) -> Listener {
         Listener {
-            who: who.to_owned(),
+            visit: Visit::new(who, stuck),
             stream: Stream::new(who, channel),
-            socket: None,
             pending: BTreeMap::new(),
             nameless: Vec::new(),
             next_id: 0,
-            back_at: Time::ZERO,
-            asleep_until: Time::ZERO,
-            stuck,
-            leaving: false,
-            patience: Patience::default(),
-        }
-    }
-
-    fn join(&mut self, scene: &mut Scene) {
-        if self.leaving || (!scene.calm && scene.now < self.back_at) || !self.patience.is_left(scene) {
-            return;
-        }
-        let since = self.stream.begin(scene).map(|since| format!("?since={since}"));
-        let target = format!("/c/{}{}", self.stream.channel, since.unwrap_or_default());
-        self.socket = Some(WebSocket::open(scene, &self.who, &target));
-    }
-
-    fn see(&mut self, seen: Seen, scene: &mut Scene) {
-        match seen {
-            Seen::Open => {}
-            Seen::Text(text) => match self.stream.take(&text, scene) {
-                None => {}
-                Some(Reply::Accepted { id, at }) => {
-                    let entry = scene.model.life(&self.stream.channel, at).entry(at.revision).clone();
-                    let Entry::Vote(option) = entry else { panic!("a vote was accepted: {entry:?}") };
-                    let _ = self.answered(id, |asked| asked == Ok(option));
-                    scene.model.claim(&self.stream.channel, at, entry);
-                    scene.coverage.hit("ws: vote accepted");
-                }
-                Some(Reply::Refused { id, code, .. }) => self.refused(id, &code, scene),
-            },
-            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.who),
-            Seen::Close(code) => {
-                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.who);
-            }
         }
     }
 
@@ -98,7 +55,7 @@ impl Listener {
                 place.map(|place| self.nameless.remove(place))
             }
         };
-        found.unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}", self.who))
+        found.unwrap_or_else(|| panic!("{}: an answer to nothing: id {id:?}", self.visit.who))
     }
 
     fn vote(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
@@ -133,6 +90,48 @@ impl Listener {
         }
         socket.send(scene, 1, text.as_bytes());
     }
+}
+
+impl Visitor for Listener {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn visit_mut(&mut self) -> &mut Visit {
+        &mut self.visit
+    }
+
+    fn begin(&mut self, scene: &mut Scene) -> String {
+        let since = self.stream.begin(scene).map(|since| format!("?since={since}"));
+        format!("/c/{}{}", self.stream.channel, since.unwrap_or_default())
+    }
+
+    fn see(&mut self, seen: Seen, scene: &mut Scene) {
+        match seen {
+            Seen::Open => {}
+            Seen::Text(text) => match self.stream.take(&text, scene) {
+                None => {}
+                Some(Reply::Accepted { id, at }) => {
+                    let entry = scene.model.life(&self.stream.channel, at).entry(at.revision).clone();
+                    let Entry::Vote(option) = entry else { panic!("a vote was accepted: {entry:?}") };
+                    let _ = self.answered(id, |asked| asked == Ok(option));
+                    scene.model.claim(&self.stream.channel, at, entry);
+                    scene.coverage.hit("ws: vote accepted");
+                }
+                Some(Reply::Refused { id, code, .. }) => self.refused(id, &code, scene),
+            },
+            Seen::Binary(bytes) => panic!("{}: a binary message: {bytes:?}", self.visit.who),
+            Seen::Close(code) => {
+                assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
+            }
+        }
+    }
+
+    fn lost(&mut self, scene: &mut Scene) {
+        scene.note(|| format!("{}: lost, {} unanswered", self.visit.who, self.pending.len()));
+        self.pending.clear();
+        self.nameless.clear();
+    }
 
     fn do_something(&mut self, socket: &mut WebSocket, scene: &mut Scene) {
         match scene.random.below(1000) {
@@ -145,63 +144,18 @@ impl Listener {
             270..275 => socket.close(scene, 1000),
             275..278 => socket.link.finish(),
             278..282 => socket.link.reset(scene),
-            282..287 => self.asleep_until = scene.soon(20_000),
+            282..287 => self.visit.asleep_until = scene.soon(20_000),
             _ => {}
         }
     }
-}
 
-impl Client for Listener {
-    fn act(&mut self, scene: &mut Scene) {
-        let Some(mut socket) = self.socket.take() else {
-            return self.join(scene);
-        };
-        let stuck = self.stuck && socket.open;
-        socket.link.pump(scene, scene.calm || (!stuck && self.asleep_until <= scene.now));
-        while let Some(seen) = socket.next(scene) {
-            self.see(seen, scene);
-        }
-        if socket.is_over() {
-            scene.note(|| format!("{}: lost, {} unanswered", self.who, self.pending.len()));
-            self.pending.clear();
-            self.nameless.clear();
-            self.back_at = scene.soon(3000);
-            return;
-        }
-        if self.leaving {
-            socket.close(scene, 1000);
-            if !socket.open {
-                socket.link.finish();
-            }
-        } else if !scene.calm && socket.is_live() {
-            self.do_something(&mut socket, scene);
-        }
-        self.socket = Some(socket);
+    fn heard(&self) -> Hears<'_> {
+        Hears { channel: &self.stream.channel, told: self.stream.listeners, name: None, me: None }
     }
 
-    fn leave(&mut self) {
-        self.leaving = true;
-    }
-
-    fn is_poller(&self) -> bool {
-        false
-    }
-
-    fn hears(&self) -> Option<Hears<'_>> {
-        let socket = self.socket.as_ref()?;
-        let live = socket.open && socket.link.state == State::Open;
-        live.then_some(Hears { channel: &self.stream.channel, told: self.stream.listeners, name: None, me: None })
-    }
-
-    fn check_rest(&mut self, scene: &mut Scene) {
-        match &self.socket {
-            Some(socket) if socket.is_live() => {
-                self.stream.check_rest(scene);
-                let waits = self.pending.len() + self.nameless.len();
-                assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.who, self.pending, self.nameless);
-            }
-            Some(socket) => assert!(!socket.open, "{}: half closed at rest: {socket:?}", self.who),
-            None => self.patience.check(&self.who, scene),
-        }
+    fn check_live(&mut self, scene: &mut Scene) {
+        self.stream.check_rest(scene);
+        let waits = self.pending.len() + self.nameless.len();
+        assert_eq!(waits, 0, "{}: unanswered: {:?} {:?}", self.visit.who, self.pending, self.nameless);
     }
 }
