@@ -3,6 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::slots::Slab;
+
 /// One event loop of this process, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CoreId(pub u16);
@@ -88,14 +90,14 @@ pub type MirrorKey = Key<OfMirror>;
 /// Values in slots that are used again, found by keys that go stale.
 #[derive(Debug)]
 pub struct Slots<Owner, T> {
-    slab: slab::Slab<(u32, T)>,
+    slab: Slab<(u32, T)>,
     generation: u32,
     owner: PhantomData<fn() -> Owner>,
 }
 
 impl<Owner, T> Default for Slots<Owner, T> {
     fn default() -> Self {
-        Slots { slab: slab::Slab::new(), generation: 0, owner: PhantomData }
+        Slots { slab: Slab::default(), generation: 0, owner: PhantomData }
     }
 }
 
@@ -103,24 +105,24 @@ impl<Owner, T> Slots<Owner, T> {
     /// Puts `value` into a free slot.
     pub fn insert(&mut self, value: T) -> Key<Owner> {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.slab.insert((self.generation, value)) as u32;
+        let slot = self.slab.insert((self.generation, value));
         Key { slot, generation: self.generation, owner: PhantomData }
     }
 
     /// The value, if the key is not stale.
     pub fn get(&self, key: Key<Owner>) -> Option<&T> {
-        self.slab.get(key.slot()).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
+        self.slab.get(key.slot).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
     }
 
     /// The value, if the key is not stale.
     pub fn get_mut(&mut self, key: Key<Owner>) -> Option<&mut T> {
-        self.slab.get_mut(key.slot()).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
+        self.slab.get_mut(key.slot).filter(|(generation, _)| *generation == key.generation).map(|(_, value)| value)
     }
 
     /// Takes the value out; the key is stale from now on.
     pub fn remove(&mut self, key: Key<Owner>) -> Option<T> {
         self.get(key)?;
-        Some(self.slab.remove(key.slot()).1)
+        self.slab.remove(key.slot).map(|(_, value)| value)
     }
 
     /// How many values there are.
@@ -135,16 +137,16 @@ impl<Owner, T> Slots<Owner, T> {
 
     /// All values with their keys, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Key<Owner>, &T)> {
-        self.slab.iter().map(|(slot, (generation, value))| {
-            (Key { slot: slot as u32, generation: *generation, owner: PhantomData }, value)
-        })
+        self.slab
+            .iter()
+            .map(|(slot, (generation, value))| (Key { slot, generation: *generation, owner: PhantomData }, value))
     }
 
     /// All values with their keys, in no order that means anything.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key<Owner>, &mut T)> {
-        self.slab.iter_mut().map(|(slot, (generation, value))| {
-            (Key { slot: slot as u32, generation: *generation, owner: PhantomData }, value)
-        })
+        self.slab
+            .iter_mut()
+            .map(|(slot, (generation, value))| (Key { slot, generation: *generation, owner: PhantomData }, value))
     }
 }
 

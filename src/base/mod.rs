@@ -5,5 +5,6 @@ pub mod io;
 pub mod keys;
 pub mod limits;
 pub mod segment;
+pub mod slots;
 pub mod time;
 pub mod wheel;

@@ -4,8 +4,9 @@
 //! of its own digit there. So all timers of a level are due before all timers of the next, a level is searched by one
 //! look at its bits, and where a timer lies follows from its tick: it need not be remembered.
 
-use slab::Slab;
+use std::num::NonZeroU32;
 
+use super::slots::Slab;
 use super::time::Time;
 
 const TICK_NANOS: u64 = 1_000_000;
@@ -17,16 +18,16 @@ const NOBODY: u32 = u32::MAX;
 
 const _: () = assert!(u64::MAX / TICK_NANOS < 1 << (DIGIT_BITS * LEVELS as u32 - 1));
 
-/// Which timer: goes stale when it has fired or was cancelled.
+/// Which timer: goes stale when it has fired or was cancelled. An option of it takes 8 bytes too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerKey {
     slot: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 #[derive(Debug)]
 struct Timer<T> {
-    generation: u32,
+    generation: NonZeroU32,
     before: u32,
     behind: u32,
     tick: u64,
@@ -51,7 +52,7 @@ const EMPTY: List = List { first: NOBODY, last: NOBODY };
 #[derive(Debug)]
 pub struct Wheel<T> {
     timers: Slab<Timer<T>>,
-    generation: u32,
+    generation: NonZeroU32,
     /// No timer lies before it.
     tick: u64,
     /// A bit for each slot that is not empty.
@@ -63,8 +64,8 @@ impl<T> Wheel<T> {
     /// A wheel without timers.
     pub fn new(now: Time) -> Wheel<T> {
         Wheel {
-            timers: Slab::new(),
-            generation: 0,
+            timers: Slab::default(),
+            generation: NonZeroU32::MIN,
             tick: now.nanos() / TICK_NANOS,
             occupied: [0; LEVELS],
             lists: Box::new([[EMPTY; SLOTS]; LEVELS]),
@@ -74,26 +75,25 @@ impl<T> Wheel<T> {
     /// Sets a timer. If `at` has passed already, it fires at the next call of [`expire`](Wheel::expire).
     ///
     /// # Panics
-    /// With more than 2^32 - 1 timers.
+    /// With more than 2^32 - 2 timers.
     pub fn insert(&mut self, at: Time, item: T) -> TimerKey {
-        self.generation = self.generation.wrapping_add(1);
-        let timer = Timer {
-            generation: self.generation,
-            before: NOBODY,
-            behind: NOBODY,
-            tick: at.nanos().div_ceil(TICK_NANOS).max(self.tick),
-            item,
-        };
-        let slot = u32::try_from(self.timers.insert(timer)).unwrap_or(NOBODY);
-        assert_ne!(slot, NOBODY, "too many timers");
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        let timer = Timer { generation: self.generation, before: NOBODY, behind: NOBODY, tick: self.tick_of(at), item };
+        let slot = self.timers.insert(timer);
         self.file(slot);
         TimerKey { slot, generation: self.generation }
     }
 
     /// Takes a timer back, and its item, if it has not fired.
     pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        let timer = self.timers.get(key.slot as usize)?;
+        let timer = self.timers.get(key.slot)?;
         (timer.generation == key.generation).then(|| self.take(key.slot))
+    }
+
+    /// Whether a timer is set, and fires no later than one that were set for `at` now.
+    pub fn fires_by(&self, key: TimerKey, at: Time) -> bool {
+        let timer = self.timers.get(key.slot).filter(|timer| timer.generation == key.generation);
+        timer.is_some_and(|timer| timer.tick <= self.tick_of(at))
     }
 
     /// When to call [`expire`](Wheel::expire) next: never later than the first deadline (rounded up to a tick), but it
@@ -132,6 +132,15 @@ impl<T> Wheel<T> {
         self.timers.is_empty()
     }
 
+    fn tick_of(&self, at: Time) -> u64 {
+        at.nanos().div_ceil(TICK_NANOS).max(self.tick)
+    }
+
+    fn timer(&mut self, slot: u32) -> &mut Timer<T> {
+        let Some(timer) = self.timers.get_mut(slot) else { unreachable!("who stands in a list is there") };
+        timer
+    }
+
     /// The first slot that is not empty.
     fn first(&self) -> Option<(usize, usize)> {
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
@@ -152,32 +161,32 @@ impl<T> Wheel<T> {
     }
 
     fn file(&mut self, slot: u32) {
-        let (level, digit) = self.place(self.timers[slot as usize].tick);
+        let tick = self.timer(slot).tick;
+        let (level, digit) = self.place(tick);
         let list = &mut self.lists[level][digit];
         let before = std::mem::replace(&mut list.last, slot);
         if before == NOBODY {
             list.first = slot;
             self.occupied[level] |= 1 << digit;
         } else {
-            self.timers[before as usize].behind = slot;
+            self.timer(before).behind = slot;
         }
-        let timer = &mut self.timers[slot as usize];
+        let timer = self.timer(slot);
         (timer.before, timer.behind) = (before, NOBODY);
     }
 
     fn take(&mut self, slot: u32) -> T {
-        let timer = self.timers.remove(slot as usize);
+        let Some(timer) = self.timers.remove(slot) else { unreachable!("who stands in a list is there") };
         let (level, digit) = self.place(timer.tick);
-        let list = &mut self.lists[level][digit];
         match timer.before {
-            NOBODY => list.first = timer.behind,
-            before => self.timers[before as usize].behind = timer.behind,
+            NOBODY => self.lists[level][digit].first = timer.behind,
+            before => self.timer(before).behind = timer.behind,
         }
         match timer.behind {
-            NOBODY => list.last = timer.before,
-            behind => self.timers[behind as usize].before = timer.before,
+            NOBODY => self.lists[level][digit].last = timer.before,
+            behind => self.timer(behind).before = timer.before,
         }
-        if list.first == NOBODY {
+        if self.lists[level][digit].first == NOBODY {
             self.occupied[level] &= !(1 << digit);
         }
         timer.item
@@ -188,7 +197,7 @@ impl<T> Wheel<T> {
         self.occupied[level] &= !(1 << digit);
         let mut slot = std::mem::replace(&mut self.lists[level][digit], EMPTY).first;
         while slot != NOBODY {
-            let behind = self.timers[slot as usize].behind;
+            let behind = self.timer(slot).behind;
             self.file(slot);
             slot = behind;
         }
@@ -268,7 +277,14 @@ mod tests {
                     stale.push(key);
                 }
                 6 if !stale.is_empty() => {
-                    assert_eq!(wheel.cancel(stale[random.random_range(0..stale.len())]), None);
+                    let key = stale[random.random_range(0..stale.len())];
+                    assert!(!wheel.fires_by(key, Time::from_nanos(u64::MAX)));
+                    assert_eq!(wheel.cancel(key), None);
+                    if let Some((tick, _, _, key)) = naive.timers.first() {
+                        let at = some_time(random, now);
+                        let expected = *tick <= at.nanos().div_ceil(TICK_NANOS).max(naive.tick);
+                        assert_eq!(wheel.fires_by(*key, at), expected);
+                    }
                 }
                 7 => now = wheel.next().unwrap_or(now).max(now),
                 8 => now = some_time(random, now).max(now).min(Time::from_nanos(1 << 60)),
@@ -336,7 +352,8 @@ mod tests {
             while wheel.expire(Time::from_millis(round + 600)).is_some() {}
             assert!(keys.iter().all(|key| wheel.cancel(*key).is_none()));
         }
-        assert!(wheel.is_empty() && wheel.timers.capacity() <= 16);
-        assert_eq!(size_of::<TimerKey>(), 8);
+        assert!(wheel.is_empty());
+        assert!(wheel.insert(Time::ZERO, 0).slot < 16);
+        assert_eq!(size_of::<Option<TimerKey>>(), 8);
     }
 }

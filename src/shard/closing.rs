@@ -1,6 +1,6 @@
 //! How connections end: in order (all that waits is sent, our FIN, the peer's FIN or a timeout, close), or cut.
 
-use super::connection::{Alarm, Pending, Protocol, Read, Stage, Subscription};
+use super::connection::{Alarm, Held, Pending, Protocol, Read, Stage, Subscription};
 use super::delivery::{Command, LogReaders};
 use super::{Mail, Shard};
 use crate::base::keys::{ConnKey, MirrorKey};
@@ -25,7 +25,7 @@ impl Shard {
         conn.stage = Stage::Ending;
         self.handshake_over(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.held = Vec::new();
+        conn.held = Held::default();
         if conn.paused {
             conn.paused = false;
             self.commands.push(Command::Resume(key));
@@ -57,7 +57,7 @@ impl Shard {
                 self.set_alarm(key, Some((self.now + close_wait, Alarm::CloseDue)));
             }
             // Its bytes are being read right now: the reader looks for this.
-            Protocol::Away => conn.closing = Some((code, reason)),
+            Protocol::Away => conn.closing = Some(Box::new((code, reason))),
             Protocol::Http(_) | Protocol::EventStream(_) | Protocol::EngineIo(_) | Protocol::Probe(_) => self.end(key),
         }
     }
@@ -66,7 +66,8 @@ impl Shard {
     pub(super) fn passed(&mut self, passed: Passed, mirror: MirrorKey, log: u8) {
         let key = passed.conn;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.subscriptions.retain(|known| (known.mirror, known.log) != (mirror, log));
+        let left = conn.subscriptions.iter().position(|known| (known.mirror, known.log) == (mirror, log));
+        left.and_then(|index| conn.subscriptions.remove(index));
         conn.outgoing().left(mirror, log, passed.left);
         conn.outgoing().forget_pieces();
         self.recount(mirror);
@@ -106,9 +107,9 @@ impl Shard {
         self.drop_pending(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outgoing = None;
-        conn.held = Vec::new();
+        conn.held = Held::default();
         conn.alarm = None;
-        if let Some((timer, _)) = conn.timer.take() {
+        if let Some(timer) = conn.timer.take() {
             self.timers.cancel(timer);
         }
     }
@@ -116,8 +117,8 @@ impl Shard {
     /// Leaves all logs; the rest of the message in hand stays with the connection.
     pub(super) fn unsubscribe(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        for subscription in std::mem::take(&mut conn.subscriptions) {
-            self.leave_log(key, &subscription);
+        for subscription in std::mem::take(&mut conn.subscriptions).iter() {
+            self.leave_log(key, subscription);
         }
     }
 
@@ -128,8 +129,8 @@ impl Shard {
         let of_it = |subscription: &Subscription| {
             subscription.mirror == mirror_key && mirror.logs[usize::from(subscription.log)].encoding == encoding
         };
-        if let Some(index) = conn.subscriptions.iter().position(of_it) {
-            let subscription = conn.subscriptions.remove(index);
+        let index = conn.subscriptions.iter().position(of_it);
+        if let Some(subscription) = index.and_then(|index| conn.subscriptions.remove(index)) {
             self.leave_log(key, &subscription);
         }
     }

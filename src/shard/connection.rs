@@ -1,8 +1,7 @@
 //! What a shard holds of one connection.
 
 use std::collections::VecDeque;
-
-use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 
 use super::admission::Standing;
 use super::engine_io::{Probe, Session, Waiting};
@@ -27,17 +26,18 @@ pub(super) struct Conn {
     pub(super) protocol: Protocol,
     /// What waits for this connection alone; none at rest.
     pub(super) outgoing: Option<Box<Outgoing>>,
-    pub(super) subscriptions: SmallVec<[Subscription; 1]>,
+    pub(super) subscriptions: Subscriptions,
     /// What it waits for: the request in hand, or the snapshot of a stream that begins.
     pub(super) pending: Option<Box<Pending>>,
     /// Received and not parsed yet: parsing waits for room. At most one read's worth.
-    pub(super) held: Vec<u8>,
+    pub(super) held: Held,
     /// When something came last.
     pub(super) heard: Time,
     /// If it is stuck, since when it took nothing.
     pub(super) stuck_since: Time,
     pub(super) alarm: Option<(Time, Alarm)>,
-    pub(super) timer: Option<(TimerKey, Time)>,
+    /// Fires when the alarm is due, or before.
+    pub(super) timer: Option<TimerKey>,
     pub(super) stage: Stage,
     pub(super) standing: Standing,
     /// A send was cut short or is in flight: the driver will tell.
@@ -54,12 +54,15 @@ pub(super) struct Conn {
     /// The peer sends no more.
     pub(super) peer_finished: bool,
     /// A close that was decided while its bytes were being read.
-    pub(super) closing: Option<(u16, &'static str)>,
+    pub(super) closing: Option<Box<(u16, &'static str)>>,
 }
+
+/// Every byte of it is there once per idle connection.
+const _: () = assert!(size_of::<Conn>() <= 136 && size_of::<Ws>() <= 80);
 
 #[derive(Debug)]
 pub(super) enum Protocol {
-    Http(Http),
+    Http(Box<Http>),
     WebSocket(Box<Ws>),
     EventStream(EventStream),
     /// A session of Engine.IO, over WebSocket or carried by requests.
@@ -78,9 +81,123 @@ pub(super) struct Ws {
     pub(super) kind: Kind,
     pub(super) dialect: DialectId,
     /// Under which name it listens and speaks.
-    pub(super) user: Option<UserName>,
+    pub(super) user: Option<Box<UserName>>,
     /// Questions that the engine has not answered yet, in order.
-    pub(super) asked: VecDeque<Asked>,
+    pub(super) asked: Questions,
+}
+
+/// Questions in the order of their asking. Their memory is given back when the connection falls idle, not when they are
+/// answered: who asks all the time would have it made anew all the time.
+#[expect(clippy::box_collection, reason = "hardly ever there, and every connection has room for it")]
+#[derive(Debug, Default)]
+pub(super) struct Questions(Option<Box<VecDeque<Asked>>>);
+
+impl Questions {
+    pub(super) fn push(&mut self, asked: Asked) {
+        self.0.get_or_insert_default().push_back(asked);
+    }
+
+    /// Takes the question with this number out.
+    pub(super) fn take(&mut self, number: u32) -> Option<Asked> {
+        let questions = self.0.as_mut()?;
+        let index = questions.iter().position(|asked| asked.number == number)?;
+        questions.remove(index)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// Gives memory back that nothing lies in.
+    pub(super) fn rest(&mut self) {
+        self.0.take_if(|questions| questions.is_empty());
+    }
+}
+
+/// Bytes that are hardly ever there.
+#[expect(clippy::box_collection, reason = "hardly ever there, and every connection has room for it")]
+#[derive(Debug, Default)]
+pub(super) struct Held(Option<Box<Vec<u8>>>);
+
+impl Held {
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.len())
+    }
+
+    /// Adds behind what there is.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.0.get_or_insert_default().extend_from_slice(bytes);
+        }
+    }
+
+    /// Adds before what there is.
+    pub(super) fn prepend(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.0.get_or_insert_default().splice(0..0, bytes.iter().copied());
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.0.take().map_or_else(Vec::new, |bytes| *bytes)
+    }
+}
+
+/// What a connection listens to: mostly one channel, which lies in place.
+#[derive(Debug, Default)]
+pub(super) enum Subscriptions {
+    #[default]
+    None,
+    One(Subscription),
+    #[expect(clippy::box_collection, reason = "it must not make room for one larger")]
+    Many(Box<Vec<Subscription>>),
+}
+
+impl Subscriptions {
+    pub(super) fn push(&mut self, subscription: Subscription) {
+        *self = match std::mem::take(self) {
+            Subscriptions::None => Subscriptions::One(subscription),
+            Subscriptions::One(first) => Subscriptions::Many(Box::new(vec![first, subscription])),
+            Subscriptions::Many(mut all) => {
+                all.push(subscription);
+                Subscriptions::Many(all)
+            }
+        }
+    }
+
+    /// Takes one out; the order of the others stays.
+    pub(super) fn remove(&mut self, index: usize) -> Option<Subscription> {
+        match self {
+            Subscriptions::Many(all) if index < all.len() => Some(all.remove(index)),
+            Subscriptions::One(_) if index == 0 => match std::mem::take(self) {
+                Subscriptions::One(subscription) => Some(subscription),
+                Subscriptions::None | Subscriptions::Many(_) => None,
+            },
+            Subscriptions::None | Subscriptions::One(_) | Subscriptions::Many(_) => None,
+        }
+    }
+}
+
+impl Deref for Subscriptions {
+    type Target = [Subscription];
+
+    fn deref(&self) -> &[Subscription] {
+        match self {
+            Subscriptions::None => &[],
+            Subscriptions::One(subscription) => std::slice::from_ref(subscription),
+            Subscriptions::Many(all) => all,
+        }
+    }
+}
+
+impl DerefMut for Subscriptions {
+    fn deref_mut(&mut self) -> &mut [Subscription] {
+        match self {
+            Subscriptions::None => &mut [],
+            Subscriptions::One(subscription) => std::slice::from_mut(subscription),
+            Subscriptions::Many(all) => all,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -243,11 +360,11 @@ impl Conn {
     pub(super) fn new(listener: ListenerId, now: Time) -> Conn {
         Conn {
             listener,
-            protocol: Protocol::Http(Http::default()),
+            protocol: Protocol::Http(Box::default()),
             outgoing: None,
-            subscriptions: SmallVec::new(),
+            subscriptions: Subscriptions::None,
             pending: None,
-            held: Vec::new(),
+            held: Held::default(),
             heard: now,
             stuck_since: now,
             alarm: None,

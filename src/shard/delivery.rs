@@ -1,7 +1,9 @@
 //! Sending: connections with something of their own, and rounds over the logs, both in bounded slices.
 
+use smallvec::SmallVec;
+
 use super::Shard;
-use super::connection::{Alarm, Conn, Stage};
+use super::connection::{Alarm, Conn, Stage, Subscription};
 use super::outgoing::{Behind, Part, Parts, gather, settle};
 use crate::base::io::Driver;
 use crate::base::keys::{ConnKey, MirrorKey, OfConnection, Slots};
@@ -39,8 +41,7 @@ pub(super) struct LogReaders<'a> {
 impl Readers for LogReaders<'_> {
     fn moved(&mut self, conn: ConnKey, place: Place) {
         let Some(conn) = self.conns.get_mut(conn) else { return };
-        let of_log =
-            |known: &&mut super::connection::Subscription| known.mirror == self.mirror && known.log == self.log;
+        let of_log = |known: &&mut Subscription| known.mirror == self.mirror && known.log == self.log;
         if let Some(subscription) = conn.subscriptions.iter_mut().find(of_log) {
             subscription.place = place;
         }
@@ -212,7 +213,7 @@ impl Shard {
         mut act: impl FnMut(&mut crate::mirror::sendlog::SendLog, Place, &mut LogReaders<'_>),
     ) {
         let Some(conn) = self.conns.get(key) else { return };
-        for subscription in conn.subscriptions.clone() {
+        for subscription in conn.subscriptions.iter().cloned().collect::<SmallVec<[Subscription; 1]>>() {
             let Some(mirror) = self.mirrors.get_mut(subscription.mirror) else {
                 continue;
             };

@@ -396,7 +396,7 @@ impl Sink for Shard {
             return;
         }
         if conn.paused {
-            conn.held.extend_from_slice(bytes);
+            conn.held.append(bytes);
             // The driver does not read from who is paused: so much cannot be but by its fault.
             if conn.held.len() > self.setup.limits.pipelined_bytes_max {
                 self.cut(key);
@@ -462,9 +462,7 @@ impl Shard {
         if conn.stage != Stage::Open {
             return;
         }
-        if !bytes.is_empty() {
-            conn.held.splice(0..0, bytes.iter().copied());
-        }
+        conn.held.prepend(bytes);
         if !conn.paused {
             conn.paused = true;
             self.commands.push(Command::Pause(key));
@@ -485,7 +483,7 @@ impl Shard {
             }
             let Some(conn) = self.conns.get_mut(key) else { continue };
             conn.paused = false;
-            let mut held = std::mem::take(&mut conn.held);
+            let mut held = conn.held.take();
             self.commands.push(Command::Resume(key));
             self.read(key, &mut held);
         }

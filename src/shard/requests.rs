@@ -30,7 +30,7 @@ pub(super) enum Taken {
 
 impl Shard {
     /// Reads requests until one waits. Returns the protocol, how much of `bytes` was used, and whether to go on.
-    pub(super) fn read_http(&mut self, key: ConnKey, mut http: Http, bytes: &mut [u8]) -> (Protocol, usize, Flow) {
+    pub(super) fn read_http(&mut self, key: ConnKey, mut http: Box<Http>, bytes: &mut [u8]) -> (Protocol, usize, Flow) {
         let mut used = 0;
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
@@ -121,7 +121,7 @@ impl Shard {
     fn switch(
         &mut self,
         key: ConnKey,
-        http: Http,
+        http: Box<Http>,
         protocol: Protocol,
         pending: Option<Pending>,
         bytes: &mut [u8],

@@ -31,13 +31,13 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.alarm = alarm;
         let Some((at, _)) = alarm else { return };
-        if conn.timer.is_some_and(|(_, armed)| armed <= at) {
+        if conn.timer.is_some_and(|timer| self.timers.fires_by(timer, at)) {
             return;
         }
-        if let Some((timer, _)) = conn.timer.take() {
+        if let Some(timer) = conn.timer.take() {
             self.timers.cancel(timer);
         }
-        conn.timer = Some((self.timers.insert(at, Timer::Conn(key)), at));
+        conn.timer = Some(self.timers.insert(at, Timer::Conn(key)));
     }
 
     pub(super) fn run_timers(&mut self) {
@@ -108,6 +108,7 @@ impl Shard {
         let mut out = Vec::new();
         let asked = match &mut conn.protocol {
             Protocol::WebSocket(ws) => {
+                ws.asked.rest();
                 ws.socket.ping(&mut out);
                 true
             }

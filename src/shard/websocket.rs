@@ -1,8 +1,6 @@
 //! WebSocket connections: messages in, answers out.
 
-use std::collections::VecDeque;
-
-use super::connection::{Alarm, Asked, Protocol, Ws};
+use super::connection::{Alarm, Asked, Protocol, Questions, Ws};
 use super::outgoing::Behind;
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
@@ -16,7 +14,7 @@ use crate::wire::ws::{Opcode, head};
 impl Shard {
     pub(super) fn new_websocket(&self, target: Target, dialect: DialectId, user: Option<UserName>) -> Ws {
         let kind = self.setup.class(target.class).kind;
-        Ws { socket: WebSocket::new(), target, kind, dialect, user, asked: VecDeque::new() }
+        Ws { socket: WebSocket::new(), target, kind, dialect, user: user.map(Box::new), asked: Questions::default() }
     }
 
     /// Reads frames until they are used up or one must wait. Returns the protocol, how much of `bytes` was used, and
@@ -62,7 +60,7 @@ impl Shard {
             let incoming = self.setup.dialect(*dialect).read(*kind, message);
             let (deed, id) = match incoming {
                 Ok(incoming) => {
-                    let sender = Sender { by: By::Listener, user: user.as_ref() };
+                    let sender = Sender { by: By::Listener, user: user.as_deref() };
                     (self.receive(target, sender, incoming.content.message()), incoming.id)
                 }
                 Err((refusal, id)) => (Err(refusal), id),
@@ -70,14 +68,14 @@ impl Shard {
             match deed {
                 Ok(Deed::Op(act)) => {
                     let number = self.next_number();
-                    asked.push_back(Asked { number, id });
+                    asked.push(Asked { number, id });
                     self.note_editing(&target.channel, Asker::Connection(key), &act);
                     self.ask(target, Asker::Connection(key), number, act);
                 }
                 Ok(Deed::OpOf(user, act)) => match self.channel_of(target, &user) {
                     Some(target) => {
                         let number = self.next_number();
-                        asked.push_back(Asked { number, id });
+                        asked.push(Asked { number, id });
                         self.ask(&target, Asker::Connection(key), number, act);
                     }
                     None => {
@@ -97,7 +95,8 @@ impl Shard {
             used += len;
             self.push(key, &out, None);
             out.clear();
-            if let Some((code, reason)) = self.conns.get_mut(key).and_then(|conn| conn.closing.take()) {
+            if let Some(closing) = self.conns.get_mut(key).and_then(|conn| conn.closing.take()) {
+                let (code, reason) = *closing;
                 ws.socket.close(code, reason, &mut out);
             }
         }
@@ -122,12 +121,7 @@ impl Shard {
         let Protocol::WebSocket(ws) = &mut conn.protocol else {
             return;
         };
-        let Some(index) = ws.asked.iter().position(|asked| asked.number == number) else {
-            return;
-        };
-        let Some(Asked { id, .. }) = ws.asked.remove(index) else {
-            return;
-        };
+        let Some(Asked { id, .. }) = ws.asked.take(number) else { return };
         let dialect = self.setup.dialect(ws.dialect);
         let mut out = Vec::new();
         match (result, dialect) {

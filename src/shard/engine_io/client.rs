@@ -554,7 +554,7 @@ impl Shard {
             Err(_) => {
                 if let Some(conn) = self.conns.get_mut(key) {
                     let code = crate::wire::ws::close::TRY_AGAIN;
-                    conn.closing = Some((code, "the channel cannot be listened to now: try again later"));
+                    conn.closing = Some(Box::new((code, "the channel cannot be listened to now: try again later")));
                 }
             }
         }

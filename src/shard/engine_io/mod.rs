@@ -284,7 +284,7 @@ impl Shard {
                 self.leave_engine_io(key);
             }
             // Its bytes are being read right now: the reader looks for this.
-            Protocol::Away => conn.closing = Some((code, reason)),
+            Protocol::Away => conn.closing = Some(Box::new((code, reason))),
             Protocol::Http(_) | Protocol::WebSocket(_) | Protocol::EventStream(_) => {}
         }
         if out.is_empty() {

@@ -49,7 +49,8 @@ impl Shard {
             if session.is_open() && session.taking.is_some() {
                 self.go_on_taking(key, session);
             }
-            if let Some((code, reason)) = self.conns.get_mut(key).and_then(|conn| conn.closing.take()) {
+            if let Some(closing) = self.conns.get_mut(key).and_then(|conn| conn.closing.take()) {
+                let (code, reason) = *closing;
                 session.close(code, reason, &mut out);
             }
             if session.is_open() && self.must_wait(key) {

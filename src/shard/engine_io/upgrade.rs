@@ -196,7 +196,7 @@ impl Shard {
         let mut rest = http.into_rest();
         if paused {
             if let Some(conn) = self.conns.get_mut(key) {
-                conn.held.splice(0..0, rest);
+                conn.held.prepend(&rest);
             }
         } else {
             self.read(key, &mut rest);
