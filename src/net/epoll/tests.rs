@@ -1,6 +1,7 @@
 //! The driver over real sockets, with a sink that writes down what it gets.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream as Client};
 
 use super::*;
