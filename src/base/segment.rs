@@ -94,6 +94,16 @@ impl Slice {
         writer.slice(0..bytes.len())
     }
 
+    /// How many bytes. Not by way of the bytes themselves: this is asked for every delivery.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     /// What remains behind its first `len` bytes.
     ///
     /// # Panics

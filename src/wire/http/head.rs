@@ -79,7 +79,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The value of the first header with this name (in any case), without the space around it.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.named(name).next()
     }
 
     /// The same as text; `None` also if it is not UTF-8.
@@ -89,14 +89,20 @@ impl<'a> Head<'a> {
 
     /// All headers in their order, names as sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + use<'a> {
-        Headers { rest: self.lines }
+        // What was accepted is ASCII.
+        Lines { rest: self.lines }.map(|(name, value)| (str::from_utf8(name).unwrap_or_default(), value))
     }
 
     /// Whether a header that is a list of tokens, over all its lines, has this one (in any case): `Connection: Upgrade`.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.headers()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-            .any(|(_, value)| elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes())))
+        let mut values = self.named(name);
+        values.any(|value| elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes())))
+    }
+
+    /// The values of all headers with this name. Compared as bytes: most lines have another.
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let of_it = move |(known, _): &(&[u8], &[u8])| known.eq_ignore_ascii_case(name.as_bytes());
+        Lines { rest: self.lines }.filter(of_it).map(|(_, value)| value)
     }
 }
 
@@ -297,20 +303,19 @@ impl Span {
 
 /// Iterates over header lines that were found to be well-formed.
 #[derive(Clone)]
-struct Headers<'a> {
+struct Lines<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a str, &'a [u8]);
+impl<'a> Iterator for Lines<'a> {
+    type Item = (&'a [u8], &'a [u8]);
 
-    fn next(&mut self) -> Option<(&'a str, &'a [u8])> {
+    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let end = memchr(b'\n', self.rest)?;
         let line = &self.rest[..end];
         self.rest = &self.rest[end + 1..];
         let colon = memchr(b':', line)?;
-        let name = str::from_utf8(&line[..colon]).unwrap_or_default();
-        Some((name, trim(&line[colon + 1..])))
+        Some((&line[..colon], trim(&line[colon + 1..])))
     }
 }
 

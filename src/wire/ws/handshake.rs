@@ -35,8 +35,8 @@ pub struct Refused {
 }
 
 /// Does the request ask for a WebSocket at all: does `Upgrade` have the token `websocket`? Only then [`check`] it.
-pub fn wants_websocket<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> bool {
-    has_token(headers, "upgrade", "websocket")
+pub fn wants_websocket<'h>(mut headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> bool {
+    headers.any(|(name, value)| name.eq_ignore_ascii_case("upgrade") && has_element(value, "websocket"))
 }
 
 /// Judges a request that asks for a WebSocket. `minor_version` is that of HTTP/1; `has_body`: a body is announced.
@@ -45,7 +45,7 @@ pub fn check<'h>(
     method: &str,
     minor_version: u8,
     has_body: bool,
-    headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
 ) -> Result<Accepted<'h>, Refused> {
     let bad = |reason| Err(Refused { status: 400, reason });
     if method != "GET" {
@@ -57,32 +57,29 @@ pub fn check<'h>(
     if has_body {
         return bad("a WebSocket handshake has no body");
     }
-    if !wants_websocket(headers.clone()) {
+    let lines = Lines::of(headers);
+    if !lines.upgrade {
         return bad("Upgrade must be websocket");
     }
-    if !has_token(headers.clone(), "connection", "upgrade") {
+    if !lines.connection {
         return bad("Connection must have upgrade");
     }
-    match only(headers.clone(), "sec-websocket-version") {
-        Err(Only::Missing) => return bad("Sec-WebSocket-Version is missing"),
-        Err(Only::Doubled) => return bad("Sec-WebSocket-Version more than once"),
-        Ok(VERSION) => {}
-        Ok(_) => {
+    match lines.version {
+        Only::Missing => return bad("Sec-WebSocket-Version is missing"),
+        Only::Doubled => return bad("Sec-WebSocket-Version more than once"),
+        Only::Once(VERSION) => {}
+        Only::Once(_) => {
             let reason = "Sec-WebSocket-Version must be 13";
             return Err(Refused { status: 426, reason });
         }
     }
-    let key = match only(headers.clone(), "sec-websocket-key") {
-        Err(Only::Missing) => return bad("Sec-WebSocket-Key is missing"),
-        Err(Only::Doubled) => return bad("Sec-WebSocket-Key more than once"),
-        Ok(key) if !is_key(key) => return bad("Sec-WebSocket-Key must be 16 bytes in base64"),
-        Ok(key) => key,
+    let key = match lines.key {
+        Only::Missing => return bad("Sec-WebSocket-Key is missing"),
+        Only::Doubled => return bad("Sec-WebSocket-Key more than once"),
+        Only::Once(key) if !is_key(key) => return bad("Sec-WebSocket-Key must be 16 bytes in base64"),
+        Only::Once(key) => key,
     };
-    let protocols = values(headers, "sec-websocket-protocol").flat_map(elements);
-    Ok(Accepted {
-        accept: accept_key(key),
-        protocols: protocols.filter_map(|name| std::str::from_utf8(name).ok()).collect(),
-    })
+    Ok(Accepted { accept: accept_key(key), protocols: lines.protocols })
 }
 
 /// `Sec-WebSocket-Accept` for a key: ASCII.
@@ -108,26 +105,52 @@ pub fn write_response(out: &mut Vec<u8>, accept: &[u8; 28], extra: &[(&str, &str
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-enum Only {
+/// What the lines of a handshake say, found in one look at all of them.
+#[derive(Default)]
+struct Lines<'h> {
+    upgrade: bool,
+    connection: bool,
+    version: Only<'h>,
+    key: Only<'h>,
+    protocols: SmallVec<[&'h str; 2]>,
+}
+
+/// The value of a line that may be there once.
+#[derive(Clone, Copy, Default)]
+enum Only<'h> {
+    #[default]
     Missing,
+    Once(&'h str),
     Doubled,
 }
 
-/// The values of all lines with this name.
-fn values<'h>(
-    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
-    name: &'static str,
-) -> impl Iterator<Item = &'h [u8]> {
-    headers.filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+impl<'h> Lines<'h> {
+    fn of(headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Lines<'h> {
+        let mut lines = Lines::default();
+        for (name, value) in headers {
+            if name.eq_ignore_ascii_case("upgrade") {
+                lines.upgrade |= has_element(value, "websocket");
+            } else if name.eq_ignore_ascii_case("connection") {
+                lines.connection |= has_element(value, "upgrade");
+            } else if name.eq_ignore_ascii_case("sec-websocket-version") {
+                lines.version = lines.version.and(value);
+            } else if name.eq_ignore_ascii_case("sec-websocket-key") {
+                lines.key = lines.key.and(value);
+            } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                lines.protocols.extend(elements(value).filter_map(|name| std::str::from_utf8(name).ok()));
+            }
+        }
+        lines
+    }
 }
 
-/// The value of the only line with this name. What is not ASCII is nothing that we know: empty.
-fn only<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, name: &'static str) -> Result<&'h str, Only> {
-    let mut values = values(headers, name);
-    let value = values.next().ok_or(Only::Missing)?;
-    match values.next() {
-        Some(_) => Err(Only::Doubled),
-        None => Ok(std::str::from_utf8(value.trim_ascii()).unwrap_or_default()),
+impl<'h> Only<'h> {
+    /// With another line. What is not ASCII is nothing that we know: empty.
+    fn and(self, value: &'h [u8]) -> Only<'h> {
+        match self {
+            Only::Missing => Only::Once(std::str::from_utf8(value.trim_ascii()).unwrap_or_default()),
+            Only::Once(_) | Only::Doubled => Only::Doubled,
+        }
     }
 }
 
@@ -136,8 +159,8 @@ fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-fn has_token<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, name: &'static str, token: &str) -> bool {
-    values(headers, name).flat_map(elements).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+fn has_element(value: &[u8], token: &str) -> bool {
+    elements(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 fn is_key(key: &str) -> bool {
