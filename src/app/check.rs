@@ -17,7 +17,10 @@ pub(super) fn describe(config: &Config, name: &str) -> Vec<String> {
         1 => "1 event loop".to_owned(),
         cores => format!("{cores} event loops"),
     };
-    let mut lines = vec![format!("{name} is valid: {loops}, driver epoll")];
+    let mut lines = vec![format!("{name} is valid: {loops}, {}", config.driver)];
+    if let Err(error) = config.driver.kind().probe() {
+        lines.push(format!("but not here: the driver {} cannot start: {error}", config.driver.kind()));
+    }
     // Entries, and their rows: a route may have more than one.
     let tables: [(&str, usize, Vec<Row>); 3] = [
         ("listeners", setup.listeners.len(), setup.listeners.iter().map(|of| listener(setup, of)).collect()),

@@ -42,7 +42,8 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
     let mut setup = config.setup;
     setup.limits.connections_max = connections_max(setup.limits.connections_max, cores, setup.listeners.len());
     let setup = Arc::new(setup);
-    let server = Server::start(Arc::clone(&setup), cores).map_err(|error| Failure::Runtime(error.to_string()))?;
+    let server = Server::start(Arc::clone(&setup), cores, config.driver.kind())
+        .map_err(|error| Failure::Runtime(error.to_string()))?;
     signals::stop_on_signals(&server)
         .map_err(|error| Failure::Runtime(format!("cannot watch for signals: {error}")))?;
     print::lines(&banner(&setup, server.addresses()));

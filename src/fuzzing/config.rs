@@ -38,7 +38,7 @@ pub fn config(data: &[u8]) {
             }
             assert!(errors.to_string().lines().count() <= 101);
         }
-        Ok(Config { setup, cores }) => {
+        Ok(Config { setup, cores, driver: _ }) => {
             assert!(usize::from(cores) <= CORES_MAX);
             holds_together(&setup);
             let shard = Shard::new(Arc::new(setup), CoreId(0), 1, Seed(1, 2), Time::ZERO, std::time::Duration::ZERO);

@@ -26,7 +26,7 @@ use crate::base::segment::Slice;
 use crate::base::time::Time;
 
 /// How long accepting rests at most when the system has no descriptor or memory for a connection.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 // A token is a packed key. No key has this slot: it is that of listeners (their index in place of the generation) and
 // of the waker.
@@ -453,7 +453,8 @@ fn enqueue(ready: &mut VecDeque<ConnKey>, connection: &mut Connection) {
     }
 }
 
-fn why_ended(error: &io::Error) -> Ended {
+/// What an error of a connection means.
+pub(super) fn why_ended(error: &io::Error) -> Ended {
     match error.kind() {
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
@@ -466,6 +467,3 @@ fn why_ended(error: &io::Error) -> Ended {
         _ => Ended::Failed,
     }
 }
-
-#[cfg(test)]
-mod tests;

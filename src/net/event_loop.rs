@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::epoll::Epoll;
+use super::driver::SocketDriver;
 use super::mailbox::{EngineQueue, Mailbox, post_all};
-use crate::base::io::Driver;
 use crate::base::keys::CoreId;
 use crate::base::time::Time;
 use crate::engine::Batch;
@@ -73,16 +72,16 @@ impl Seat {
 
 /// One event loop.
 #[derive(Debug)]
-pub(super) struct EventLoop {
+pub(super) struct EventLoop<D> {
     pub(super) core: CoreId,
-    pub(super) driver: Epoll,
+    pub(super) driver: D,
     pub(super) shard: Shard,
     /// The engine, if this is the only loop; otherwise its batches go into the queue.
     pub(super) seat: Option<Seat>,
     pub(super) shared: Arc<Shared>,
 }
 
-impl EventLoop {
+impl<D: SocketDriver> EventLoop<D> {
     /// Turns until the server stops and the shard has ended all it had.
     ///
     /// # Errors

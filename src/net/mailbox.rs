@@ -7,8 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mio::Waker;
-
+use super::driver::Wake;
 use crate::base::keys::CoreId;
 use crate::base::limits::{ENGINE_BATCHES_MAX, INBOX_MAIL_MAX};
 use crate::engine::{Batch, EngineMail};
@@ -22,7 +21,7 @@ const INBOX_HARD_MAX: usize = 4 * INBOX_MAIL_MAX;
 #[derive(Debug)]
 pub struct Mailbox {
     inbox: Mutex<Inbox>,
-    waker: Arc<Waker>,
+    waker: Arc<dyn Wake>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +37,7 @@ struct Inbox {
 
 impl Mailbox {
     /// An empty inbox whose reader `waker` wakes.
-    pub fn new(waker: Arc<Waker>) -> Mailbox {
+    pub fn new(waker: Arc<dyn Wake>) -> Mailbox {
         Mailbox { inbox: Mutex::default(), waker }
     }
 

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use super::threads::{ThreadEnd, ThreadError};
 
 use super::clock::Clock;
+use super::driver::{DriverKind, SocketDriver};
 use super::epoll::Epoll;
 use super::event_loop::{EventLoop, Seat, Shared, run_engine};
 use super::listen::{BindError, Bound, bind_all};
 use super::mailbox::{EngineQueue, Mailbox};
 use super::threads::Threads;
+use super::uring::Uring;
 use crate::base::hash::Seed;
 use crate::base::keys::{CoreId, ListenerId};
 use crate::base::limits::CORES_MAX;
@@ -28,6 +30,13 @@ pub enum StartError {
     Bind(BindError),
     /// No listener is left: none is configured, or all were optional and are taken.
     NoListener,
+    /// The operating system does not give what the driver needs.
+    Driver {
+        /// Which.
+        driver: DriverKind,
+        /// What it says.
+        source: io::Error,
+    },
     /// The operating system does not give what every server needs.
     System {
         /// What was wanted.
@@ -42,6 +51,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Bind(error) => error.fmt(f),
             StartError::NoListener => f.write_str("no listener is left to serve"),
+            StartError::Driver { driver, source } => write!(f, "the driver {driver} cannot start: {source}"),
             StartError::System { wanted, source } => write!(f, "the system does not give {wanted}: {source}"),
         }
     }
@@ -52,7 +62,7 @@ impl std::error::Error for StartError {
         match self {
             StartError::Bind(error) => Some(&error.source),
             StartError::NoListener => None,
-            StartError::System { source, .. } => Some(source),
+            StartError::Driver { source, .. } | StartError::System { source, .. } => Some(source),
         }
     }
 }
@@ -70,22 +80,30 @@ pub struct Server {
 pub struct Stopper(Arc<Shared>);
 
 impl Server {
-    /// Opens all listeners, then starts `cores` event loops (one at least), `loop-0` and so on, and with more than one
-    /// the thread `engine`.
+    /// Opens all listeners, then starts `cores` event loops (one at least) over a driver, `loop-0` and so on, and with more
+    /// than one the thread `engine`.
     ///
     /// # Errors
     /// What is missing. Nothing was served then, and all is closed again.
-    pub fn start(setup: SharedSetup, cores: u16) -> Result<Server, StartError> {
+    pub fn start(setup: SharedSetup, cores: u16, driver: DriverKind) -> Result<Server, StartError> {
+        match driver {
+            DriverKind::Epoll => Server::start_over::<Epoll>(setup, cores),
+            DriverKind::Uring => Server::start_over::<Uring>(setup, cores),
+        }
+    }
+
+    fn start_over<D: SocketDriver>(setup: SharedSetup, cores: u16) -> Result<Server, StartError> {
         let cores = cores.clamp(1, CORES_MAX as u16);
         let clock = Clock::new();
         let mut bound = bind_all(&setup.listeners, cores).map_err(StartError::Bind)?;
         if bound.is_empty() {
             return Err(StartError::NoListener);
         }
-        let drivers: Vec<Epoll> = (0..cores)
+        let drivers: Vec<D> = (0..cores)
             .map(|_| driver(clock, &mut bound))
             .collect::<io::Result<_>>()
-            .map_err(system("descriptors for an event loop"))?;
+            .map_err(|source| StartError::Driver { driver: D::KIND, source })?;
+        tracing::info!("driver {}", D::KIND);
         let seeds: Vec<Seed> = (0..=cores)
             .map(|_| Ok(Seed(getrandom::u64()?, getrandom::u64()?)))
             .collect::<Result<_, getrandom::Error>>()
@@ -137,7 +155,12 @@ impl Server {
     }
 
     /// Shards and the engine come into being on their threads: they need not be able to move between any.
-    fn start_threads(&mut self, setup: &SharedSetup, drivers: Vec<Epoll>, seeds: &[Seed]) -> io::Result<()> {
+    fn start_threads<D: SocketDriver>(
+        &mut self,
+        setup: &SharedSetup,
+        drivers: Vec<D>,
+        seeds: &[Seed],
+    ) -> io::Result<()> {
         let cores = drivers.len();
         let shared = &self.stopper.0;
         let now = shared.clock.now();
@@ -189,8 +212,8 @@ impl Stopper {
 }
 
 /// A driver with one socket of each listener.
-fn driver(clock: Clock, bound: &mut [Bound]) -> io::Result<Epoll> {
-    let mut driver = Epoll::new(clock)?;
+fn driver<D: SocketDriver>(clock: Clock, bound: &mut [Bound]) -> io::Result<D> {
+    let mut driver = D::open(clock)?;
     for bound in bound {
         if let Some(socket) = bound.sockets.pop() {
             driver.listen(bound.id, socket)?;
@@ -212,8 +235,11 @@ mod tests {
 
     use super::*;
     use crate::base::limits::Limits;
+    use crate::net::driver::works_here;
     use crate::route::{Dialect, Listener, Origins, Setup};
     use crate::wire::http::Hosts;
+
+    const EPOLL: DriverKind = DriverKind::Epoll;
 
     fn setup(listeners: &[(&str, SocketAddr, bool)]) -> SharedSetup {
         Arc::new(Setup {
@@ -253,8 +279,10 @@ mod tests {
 
     #[test]
     fn it_starts_listens_and_stops() {
-        for cores in [0, 1, 2, 3] {
-            let server = Server::start(setup(&[("a", any_port(), false), ("b", any_port(), false)]), cores).unwrap();
+        let rows = [0, 1, 2, 3].map(|cores| [(cores, DriverKind::Epoll), (cores, DriverKind::Uring)]);
+        for (cores, driver) in rows.into_iter().flatten().filter(|(_, driver)| works_here(*driver)) {
+            let setup = setup(&[("a", any_port(), false), ("b", any_port(), false)]);
+            let server = Server::start(setup, cores, driver).unwrap();
             let addresses = server.addresses().to_vec();
             let names: Vec<_> = addresses.iter().map(|(name, _, id)| (name.as_str(), *id)).collect();
             assert_eq!(names, [("a", ListenerId(0)), ("b", ListenerId(1))]);
@@ -276,18 +304,18 @@ mod tests {
 
     #[test]
     fn a_taken_listener_is_named_or_left_out() {
-        let first = Server::start(setup(&[("main", any_port(), false)]), 2).unwrap();
+        let first = Server::start(setup(&[("main", any_port(), false)]), 2, EPOLL).unwrap();
         let taken = first.addresses()[0].1;
-        let error = Server::start(setup(&[("free", any_port(), false), ("mine", taken, false)]), 2).unwrap_err();
+        let error = Server::start(setup(&[("free", any_port(), false), ("mine", taken, false)]), 2, EPOLL).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("\"mine\"") && text.contains(&taken.to_string()), "{text}");
 
-        let second = Server::start(setup(&[("side", taken, true), ("main", any_port(), false)]), 2).unwrap();
+        let second = Server::start(setup(&[("side", taken, true), ("main", any_port(), false)]), 2, EPOLL).unwrap();
         let names: Vec<_> = second.addresses().iter().map(|(name, _, id)| (name.as_str(), *id)).collect();
         assert_eq!(names, [("main", ListenerId(1))]);
 
         for listeners in [&[("side", taken, true)][..], &[]] {
-            let error = Server::start(setup(listeners), 1).unwrap_err();
+            let error = Server::start(setup(listeners), 1, EPOLL).unwrap_err();
             assert!(matches!(error, StartError::NoListener), "{error}");
         }
         for server in [first, second] {

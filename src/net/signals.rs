@@ -41,6 +41,7 @@ mod tests {
 
     use super::*;
     use crate::base::limits::Limits;
+    use crate::net::driver::DriverKind;
     use crate::route::{Dialect, Listener, Origins, Setup};
     use crate::wire::http::Hosts;
 
@@ -62,7 +63,7 @@ mod tests {
             dialects: vec![Dialect::Tallycast],
             routes: Vec::new(),
         };
-        let server = Server::start(Arc::new(setup), 2).unwrap();
+        let server = Server::start(Arc::new(setup), 2, DriverKind::Epoll).unwrap();
         stop_on_signals(&server).unwrap();
         for signal in signals.split(' ') {
             low_level::raise(signal.parse().unwrap()).unwrap();

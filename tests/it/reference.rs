@@ -120,7 +120,7 @@ fn it_has_every_word_that_the_parser_knows() {
 fn its_values_are_the_defaults() {
     let config = sound(REFERENCE);
     let least = sound("[[listener]]\nname = 'main'\naddress = '127.0.0.1:5000'");
-    assert_eq!(config.cores, least.cores);
+    assert_eq!((config.cores, config.driver), (least.cores, least.driver));
     assert_eq!(config.setup.limits, Limits::default());
     assert_eq!(config.setup.listeners, least.setup.listeners);
     // What it says of a channel and of a route it says of one that lacks the key, too: wherever it says so.
@@ -162,7 +162,7 @@ fn its_values_are_the_defaults() {
         assert_eq!(shorter.setup.routes, config.setup.routes, "{what}");
         assert_eq!(shorter.setup.dialects, config.setup.dialects, "{what}");
         assert_eq!(shorter.setup.listeners, config.setup.listeners, "{what}");
-        assert_eq!(shorter.cores, config.cores, "{what}");
+        assert_eq!((shorter.cores, shorter.driver), (config.cores, config.driver), "{what}");
     }
     // A table may begin empty.
     let rows = REFERENCE.find("\nrows = [").expect("rows");

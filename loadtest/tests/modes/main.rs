@@ -39,7 +39,7 @@ struct Ran {
 /// A server in this process, and its address.
 fn server() -> (Server, String) {
     let config = parse(CONFIG, "test").unwrap_or_else(|errors| panic!("{errors}"));
-    let server = Server::start(Arc::new(config.setup), 1).expect("a server");
+    let server = Server::start(Arc::new(config.setup), 1, tallycast::net::driver::DriverKind::Epoll).expect("a server");
     let address = server.addresses()[0].1.to_string();
     (server, address)
 }

@@ -2,6 +2,7 @@
 
 mod channels;
 mod dialects;
+mod driver;
 mod engine_io;
 mod error;
 mod json;
@@ -22,6 +23,7 @@ use toml::de::DeTable;
 
 pub(crate) use self::channels::written;
 pub(crate) use self::dialects::dialect_name;
+pub use self::driver::DriverChoice;
 pub use self::error::{ConfigError, ConfigErrors};
 use self::section::{Section, Source};
 pub(crate) use self::value::{write_duration, write_size};
@@ -53,6 +55,8 @@ pub struct Config {
     pub setup: Setup,
     /// Event loops; 0: as many as the process may use processors.
     pub cores: u16,
+    /// What moves the bytes.
+    pub driver: DriverChoice,
 }
 
 /// Reads the file.
@@ -106,7 +110,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn document(document: &Section<'_>) -> Config {
     let server = document.table("server", &SERVER_KEYS);
     let cores = server.number("cores", 0..=CORES_MAX).unwrap_or(0) as u16;
-    server.word("driver", &["epoll"]);
+    let driver = driver::read(&server);
     let limits = limits::read(document);
     let listeners = listeners::read(document);
     let channels = channels::read(document, &limits);
@@ -114,5 +118,5 @@ fn document(document: &Section<'_>) -> Config {
         (channels.into_iter()).map(|channel| (channel.class, channel.kind_known)).unzip();
     let mut setup = Setup { limits, listeners, classes, dialects: vec![Dialect::Tallycast], routes: Vec::new() };
     routes::read(document, &mut setup, &kinds_known);
-    Config { setup, cores }
+    Config { setup, cores, driver }
 }

@@ -8,8 +8,11 @@ use crate::base::keys::{ConnKey, ListenerId};
 use crate::base::time::Time;
 use crate::engine::{Asker, Outcome, Refusal, Ticket};
 use crate::net::clock::Clock;
+use crate::net::driver::{SocketDriver, over_each_driver};
 use crate::net::epoll::Epoll;
 use crate::net::threads::Threads;
+
+over_each_driver!(no_wake_up_and_no_mail_is_lost, ping_pong_between_two_sleepers);
 
 struct Nobody;
 
@@ -25,8 +28,8 @@ impl Sink for Nobody {
     fn ended(&mut self, _: ConnKey, _: Ended) {}
 }
 
-fn epoll() -> (Epoll, Mailbox) {
-    let driver = Epoll::new(Clock::new()).unwrap();
+fn reader<D: SocketDriver>() -> (D, Mailbox) {
+    let driver = D::open(Clock::new()).unwrap();
     let mailbox = Mailbox::new(driver.waker());
     (driver, mailbox)
 }
@@ -58,7 +61,7 @@ fn read(mail: &Mail) -> (Option<u64>, u32) {
 
 #[test]
 fn what_finds_no_room_is_dropped_and_told_once() {
-    let (_driver, mailbox) = epoll();
+    let (_driver, mailbox) = reader::<Epoll>();
     let max = INBOX_MAIL_MAX as u32;
     let mut mail = Vec::new();
     // How many counts are put in and kept, then one outcome, then one count more.
@@ -85,7 +88,7 @@ fn a_reader_is_woken_once_and_only_if_it_sleeps() {
     inbox.put(vec![listeners(1)]);
     assert!(!inbox.rouse(), "it is awake");
 
-    let (_driver, mailbox) = epoll();
+    let (_driver, mailbox) = reader::<Epoll>();
     let mut mail = Vec::new();
     assert!(mailbox.may_sleep());
     assert!(lock(&mailbox.inbox).asleep);
@@ -119,12 +122,11 @@ fn in_bounded_time(body: impl FnOnce() + Send + 'static) {
     receive.recv_timeout(Duration::from_secs(120)).expect("a wake-up was lost, or the body panicked");
 }
 
-#[test]
-fn no_wake_up_and_no_mail_is_lost() {
+fn no_wake_up_and_no_mail_is_lost<D: SocketDriver>() {
     in_bounded_time(|| {
         const POSTERS: u64 = 3;
         const BATCHES: u32 = 20_000;
-        let (mut driver, mailbox) = epoll();
+        let (mut driver, mailbox) = reader::<D>();
         std::thread::scope(|scope| {
             for who in 0..POSTERS {
                 let mailbox = &mailbox;
@@ -160,14 +162,13 @@ fn no_wake_up_and_no_mail_is_lost() {
     });
 }
 
-#[test]
-fn ping_pong_between_two_sleepers() {
+fn ping_pong_between_two_sleepers<D: SocketDriver>() {
     in_bounded_time(|| {
         const ROUNDS: u32 = 20_000;
-        let (left, right) = (epoll(), epoll());
+        let (left, right) = (reader::<D>(), reader::<D>());
         let (mut left_driver, left) = left;
         let (mut right_driver, right) = right;
-        let play = |driver: &mut Epoll, own: &Mailbox, other: &Mailbox, serve: bool| {
+        let play = |driver: &mut D, own: &Mailbox, other: &Mailbox, serve: bool| {
             if serve {
                 other.post(vec![listeners(0)]);
             }
@@ -194,7 +195,7 @@ fn nobody_sees_an_outcome_before_all_have_the_publication() {
     in_bounded_time(|| {
         const ROUNDS: u32 = 20_000;
         const CORES: usize = 3;
-        let drivers: Vec<(Epoll, Mailbox)> = (0..CORES).map(|_| epoll()).collect();
+        let drivers: Vec<(Epoll, Mailbox)> = (0..CORES).map(|_| reader()).collect();
         let (_drivers, mailboxes): (Vec<Epoll>, Vec<Mailbox>) = drivers.into_iter().unzip();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -282,7 +283,7 @@ fn no_batch_and_no_word_of_room_is_lost() {
         const CORES: u16 = 3;
         const BATCHES: u64 = 20_000;
         let queue = EngineQueue::new(CORES);
-        let (drivers, mailboxes): (Vec<Epoll>, Vec<Mailbox>) = (0..CORES).map(|_| epoll()).unzip();
+        let (drivers, mailboxes): (Vec<Epoll>, Vec<Mailbox>) = (0..CORES).map(|_| reader()).unzip();
         std::thread::scope(|scope| {
             for (core, mut driver) in drivers.into_iter().enumerate() {
                 let (queue, mailbox) = (&queue, &mailboxes[core]);

@@ -1,4 +1,4 @@
-//! The real binary over real sockets, with one event loop and with two.
+//! The real binary over real sockets, with one event loop and with two. `TALLYCAST_DRIVER` names the driver (epoll, uring).
 
 mod bad;
 mod channels;

