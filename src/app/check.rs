@@ -1,6 +1,6 @@
 //! `tallycast check`: what a configuration will do, in aligned columns.
 
-use super::config::{Config, dialect_name, write_duration, write_size, written};
+use super::config::{Config, dialect_name, slow_name, slow_of, write_duration, write_size, written};
 use crate::engine::Data;
 use crate::kind::{Kind, Manners};
 use crate::route::{
@@ -80,6 +80,12 @@ fn channel(class: &Class) -> Row {
 fn manners(class: &Class) -> String {
     let Manners { echo_sender, keep_for_absent, notices, recent } = &class.manners;
     let mut words = Vec::new();
+    if class.slow != slow_of(class.kind)[0] {
+        words.push(format!("slow: {}", slow_name(class.slow)));
+    }
+    if let Some(rate) = class.max_rate {
+        words.push(format!("at most {rate} a second"));
+    }
     if *echo_sender {
         words.push("senders get their own".to_owned());
     }
@@ -191,7 +197,10 @@ fn written_dialect(setup: &Setup, id: DialectId) -> String {
     match dialect {
         Dialect::Steps { key } => format!("{name}, key {key:?}"),
         Dialect::Addressed { to } => format!("{name}, to {to:?}"),
-        Dialect::Tallycast | Dialect::Plain | Dialect::Cells | Dialect::Event { .. } => name.to_owned(),
+        Dialect::Plain { gap: Some(gap) } => format!("{name}, gap {gap:?}"),
+        Dialect::Tallycast | Dialect::Tally | Dialect::Plain { gap: None } | Dialect::Cells | Dialect::Event { .. } => {
+            name.to_owned()
+        }
     }
 }
 

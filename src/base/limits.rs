@@ -110,6 +110,14 @@ pub const MIRROR_LINGER: Duration = Duration::from_secs(10);
 pub const CHANNEL_IDLE: Duration = Duration::from_secs(600);
 /// How long messages that are kept for an absent user are kept, unless the configuration says otherwise.
 pub const UNHEARD_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Flushes a second that a channel's pace may be set to.
+pub const RATE_PER_SECOND_MAX: usize = 1000;
+/// The longest that a paced channel holds news back, however long its rounds take.
+pub const PACE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Next flush of a paced channel: no sooner than this many times what the last round took.
+pub const PACE_ROUND_FACTOR: u32 = 2;
+/// Bytes of the text that says that there was a gap.
+pub const GAP_BYTES_MAX: usize = 1024;
 /// At most one listener count per channel in this time.
 pub const LISTENERS_PACE: Duration = Duration::from_millis(200);
 

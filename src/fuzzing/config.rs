@@ -15,7 +15,7 @@ use crate::engine::{CellValue, ClassId, Data, TableSpec};
 use crate::kind::{Kind, Manners, user_name};
 use crate::route::{
     Aim, Class, Connected, Dialect, Does, EngineIo, EventRule, Namespace, PageId, PathPattern, Pattern, Route, Serve,
-    Setup, Speaks, Target,
+    Setup, Slow, Speaks, Target,
 };
 use crate::shard::Shard;
 
@@ -72,7 +72,14 @@ fn holds_together(setup: &Setup) {
 }
 
 fn channel_holds(setup: &Setup, class: &Class) {
-    let Class { pattern, kind, spec, heartbeat, manners } = class;
+    let Class { pattern, kind, spec, heartbeat, manners, slow, max_rate } = class;
+    assert!(max_rate.is_none_or(|rate| rate > 0 && *kind != Kind::Echo));
+    let shows_state = matches!(kind, Kind::Vote | Kind::Table);
+    assert!(match slow {
+        Slow::Close => true,
+        Slow::Skip => !shows_state && *kind != Kind::Echo,
+        Slow::Latest => shows_state,
+    });
     assert!(heartbeat.is_none() || *kind == Kind::Echo);
     let Manners { echo_sender, keep_for_absent, notices, recent } = *manners;
     assert!(!echo_sender && recent == 0 || *kind == Kind::Group);
@@ -163,13 +170,14 @@ fn kind_behind(setup: &Setup, prefix: &str, class: ClassId) -> Kind {
 fn assert_carries(dialect: &Dialect, kind: Kind) {
     #[cfg(feature = "faults")]
     if kind == Kind::Fault {
-        assert!(matches!(dialect, Dialect::Tallycast | Dialect::Plain));
+        assert!(matches!(dialect, Dialect::Tallycast | Dialect::Plain { .. }));
         return;
     }
     match dialect {
         Dialect::Tallycast => {}
         Dialect::Steps { key } => assert!(kind == Kind::Vote && !key.is_empty() && key != "count"),
-        Dialect::Plain => assert!(matches!(kind, Kind::Group | Kind::Feed | Kind::Echo)),
+        Dialect::Tally => assert_eq!(kind, Kind::Vote),
+        Dialect::Plain { .. } => assert!(matches!(kind, Kind::Group | Kind::Feed | Kind::Echo)),
         Dialect::Addressed { to } => assert!(kind == Kind::Direct && !to.is_empty()),
         Dialect::Cells => assert_eq!(kind, Kind::Table),
         Dialect::Event { .. } => panic!("{dialect:?} is for namespaces"),
@@ -186,6 +194,9 @@ fn route_holds(setup: &Setup, route: &Route) {
                 Aim::Rest { prefix, class } => kind_behind(setup, prefix, *class),
             };
             assert_eq!(by_prefix, matches!(aim, Aim::Rest { .. }));
+            let (Aim::One(Target { class, .. }) | Aim::Rest { class, .. }) = aim;
+            let slow = setup.class(*class).slow;
+            assert!(slow != Slow::Skip || setup.dialect(*dialect).has_gaps(), "nothing is left out in silence");
             assert_carries(setup.dialect(*dialect), kind);
         }
         Serve::LongPoll { target, dialect, wait } => {

@@ -174,7 +174,7 @@ pub fn ballots(data: &[u8]) {
         let read = Dialect::Tallycast.read(Kind::Vote, Raw::Text(&written)).map(|incoming| told(&incoming));
         assert_eq!(read, Ok(meaning), "{written:?}");
     }
-    for dialect in [Dialect::Steps { key: "id".into() }, Dialect::Plain] {
+    for dialect in [Dialect::Steps { key: "id".into() }, Dialect::Plain { gap: None }] {
         let bare = dialect.read(kind, Raw::Text(text));
         assert_eq!(bare, Ok(Incoming { content: Content::Text(text.into()), id: None }));
     }

@@ -1,6 +1,10 @@
 //! Encodings: a dialect's text framed for a transport. A publication is encoded at most once per encoding and core.
 
-use crate::engine::{Editing, Position, Presence, Publication, State, UserName};
+use std::ops::Range;
+
+use super::Standing;
+use super::sendlog::SendLog;
+use crate::engine::{Editing, Origin, Position, Presence, Publication, State, UserName};
 use crate::route::dialect::{Dialect, DialectId, Raw, Snapshot, Written};
 use crate::wire::engineio::{self, Version};
 use crate::wire::{sse, ws};
@@ -68,6 +72,13 @@ impl Encoder {
         self.all(transport, |text, each| dialect.emptied(state, before, text, each))
     }
 
+    /// Writes that something is missing and what follows continues at the snapshot's position, if the dialect can say it;
+    /// otherwise nothing.
+    pub fn gap(&mut self, transport: Transport, dialect: &Dialect, snapshot: &Snapshot<'_>) -> &[u8] {
+        let at = snapshot.history.at();
+        self.all(transport, |text, each| dialect.gap(snapshot.channel, snapshot.kind, at, text, each))
+    }
+
     /// Writes that what follows continues at `at`, if the dialect can say it; otherwise nothing.
     pub fn resumed(&mut self, transport: Transport, dialect: &Dialect, snapshot: &Snapshot<'_>, at: Position) -> &[u8] {
         self.all(transport, |text, each| dialect.resumed(snapshot.channel, snapshot.kind, at, text, each))
@@ -96,6 +107,57 @@ impl Encoder {
     /// Writes who edits what, if the dialect can say it; otherwise nothing.
     pub fn editing(&mut self, transport: Transport, dialect: &Dialect, editing: &Editing) -> &[u8] {
         self.all(transport, |text, each| dialect.editing(editing, text, each))
+    }
+
+    /// Writes who is there, in the order of a stream that begins, each to `emit`; of marks, not the one of `myself`.
+    pub fn present(
+        &mut self,
+        transport: Transport,
+        dialect: &Dialect,
+        standing: &Standing,
+        notices: bool,
+        myself: Option<Origin>,
+        mut emit: impl FnMut(Option<Origin>, &[u8]),
+    ) {
+        emit(None, self.listeners(transport, dialect, standing.listeners));
+        if notices {
+            emit(None, self.members(transport, dialect, standing.present.users.iter()));
+        }
+        for editing in standing.present.editing.iter().filter(|editing| Some(editing.who) != myself) {
+            emit(Some(editing.who), self.editing(transport, dialect, editing));
+        }
+    }
+
+    /// Appends the present state to a log, and who is there. Returns where everyone's own mark stands.
+    pub fn state(
+        &mut self,
+        transport: Transport,
+        dialect: &Dialect,
+        snapshot: &Snapshot<'_>,
+        standing: &Standing,
+        notices: bool,
+        log: &mut SendLog,
+    ) -> Vec<(Origin, Range<u64>)> {
+        let mut append = |message: &[u8]| {
+            // Of an empty table there may be nothing to say.
+            if !message.is_empty() {
+                log.append(message);
+            }
+        };
+        match self.snapshot(transport, dialect, snapshot) {
+            Some(state) => append(state),
+            None => append(self.gap(transport, dialect, snapshot)),
+        }
+        append(self.emptied(transport, dialect, snapshot.state, standing.rows_most));
+        let mut own = Vec::new();
+        self.present(transport, dialect, standing, notices, None, |who, message| {
+            let start = log.end();
+            if !message.is_empty() {
+                log.append(message);
+                own.extend(who.map(|who| (who, start..log.end())));
+            }
+        });
+        own
     }
 
     fn all(&mut self, transport: Transport, write: impl FnOnce(&mut Vec<u8>, &mut dyn FnMut(Written<'_>))) -> &[u8] {

@@ -1,6 +1,7 @@
 //! A mirror: what one core holds of one channel that someone there listens to or polls.
 
 pub mod encoding;
+pub mod pace;
 pub mod sendlog;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::route::dialect::Snapshot;
 use crate::route::page::{Language, PageId};
 
 use encoding::Encoding;
+use pace::Pace;
 use sendlog::SendLog;
 
 /// See the module. Attaching until the engine has answered, live from then on, lingering while nobody uses it.
@@ -52,6 +54,8 @@ pub struct Mirror {
     pub unused_since: Option<Time>,
     /// A timer will look at that.
     pub lingers: bool,
+    /// Its pace, if it has one.
+    pub pace: Option<Box<Pace>>,
     cached: Vec<(View, Position, Slice)>,
 }
 
@@ -77,6 +81,8 @@ pub struct Standing {
     pub listeners: u32,
     /// Under which names, and who edits what.
     pub present: Present,
+    /// Of a table, the most rows that were ever shown here.
+    pub rows_most: usize,
 }
 
 /// Who is there.
@@ -93,6 +99,8 @@ pub struct Present {
 pub enum View {
     /// Framed for listeners.
     Framed(Encoding),
+    /// The same for those who were shown another state before.
+    Again(Encoding),
     /// The JSON of a plain GET.
     Json,
     /// A page, with the links of this listener.
@@ -127,6 +135,7 @@ impl Mirror {
             reported: 0,
             unused_since: None,
             lingers: false,
+            pace: None,
             cached: Vec::new(),
         }
     }
@@ -194,10 +203,12 @@ impl Mirror {
         let (publications_max, bytes_max) = (spec.history_publications_max, spec.history_bytes_max);
         let history = History::resume(self.channel.clone(), attached, publications_max, bytes_max);
         // Who is there is told by and by, as to who had no gap.
-        let known = self.standing.take();
-        let present = known.map(|known| known.present).unwrap_or_default();
-        let listeners = attached.listeners;
-        self.standing = Some(Standing { history, state: attached.state.clone(), listeners, present });
+        let (present, rows_most) =
+            self.standing.take().map(|known| (known.present, known.rows_most)).unwrap_or_default();
+        let (listeners, state) = (attached.listeners, attached.state.clone());
+        let mut standing = Standing { history, state, listeners, present, rows_most };
+        standing.rows_most = rows_most.max(standing.rows());
+        self.standing = Some(standing);
         None
     }
 
@@ -208,7 +219,8 @@ impl Mirror {
 
     /// A view of the present state, written by `write` unless it is at hand.
     pub fn view(&mut self, view: View, write: impl FnOnce(&Snapshot<'_>) -> Option<Vec<u8>>) -> Option<Slice> {
-        let snapshot = self.snapshot()?;
+        // While it attaches anew it stands where its logs end.
+        let snapshot = self.standing.as_ref()?.snapshot(&self.channel, self.kind);
         let at = snapshot.history.at();
         if let Some((_, _, slice)) = self.cached.iter().find(|(known, position, _)| *known == view && *position == at) {
             return Some(slice.clone());
@@ -217,6 +229,12 @@ impl Mirror {
         self.cached.retain(|(known, position, _)| *known != view && *position == at);
         self.cached.push((view, at, slice.clone()));
         Some(slice)
+    }
+
+    /// How far the readers of a log are told who have all of it. The dialect that it is written in may want every step.
+    pub fn told(&self, wants_steps: bool) -> Option<Position> {
+        let told = self.pace.as_ref().and_then(|pace| pace.told).filter(|_| !wants_steps);
+        told.or(self.standing.as_ref().map(Standing::at))
     }
 
     /// Bytes that its logs occupy.
@@ -286,6 +304,7 @@ impl Standing {
                 unreachable!("a channel has one data type")
             }
         }
+        self.rows_most = self.rows_most.max(self.rows());
         self.history.take(publication);
     }
 }

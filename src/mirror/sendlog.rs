@@ -3,6 +3,9 @@
 //! Nothing is copied or counted per subscriber: delivering is sending `log[cursor..end]`. Subscribers who have all lie
 //! densely in one list; who could not take it all lies in another, of laggards, until it has caught up. A round visits
 //! the first list once. It is sliced: it stops after a bounded number of sends and goes on in the next turn.
+//!
+//! Whom the bounded tail passes leaves, or waits in a third list until it can take bytes again: who waits there pins
+//! nothing, and costs a round nothing.
 
 use std::collections::VecDeque;
 
@@ -13,10 +16,26 @@ use crate::base::segment::{Slice, Writer};
 /// Where a subscriber lies in a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// Among the laggards.
+    /// No round serves it: it is a laggard, or was passed.
     pub lagging: bool,
+    /// The tail has passed it, and it has not been told so yet: it has no cursor.
+    pub passed: bool,
     /// Index in its list.
     pub index: u32,
+}
+
+impl Place {
+    const fn subscriber(index: usize) -> Place {
+        Place { lagging: false, passed: false, index: index as u32 }
+    }
+
+    const fn laggard(index: usize) -> Place {
+        Place { lagging: true, passed: false, index: index as u32 }
+    }
+
+    const fn passed(index: usize) -> Place {
+        Place { lagging: true, passed: true, index: index as u32 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +43,18 @@ struct Subscriber {
     conn: ConnKey,
     /// The next byte it gets, counted from the log's beginning.
     cursor: u64,
+}
+
+/// Who was passed has no place in the log: it stands nowhere before its end.
+const NOWHERE: u64 = u64::MAX;
+
+/// What becomes of whom the tail passes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It leaves.
+    Leaves,
+    /// It stays, to [come back](SendLog::come_back) at the end of the log.
+    Waits,
 }
 
 /// Who keeps the places of the readers.
@@ -48,11 +79,11 @@ pub trait Deliver: Readers {
 pub struct Left {
     /// The rest of the message in hand, if it was in the middle of one.
     pub rest: Option<Slice>,
-    /// How far it will have got with that.
+    /// How far it will have got with that; 0 of who was passed before.
     pub reached: u64,
 }
 
-/// A reader whom the tail has passed. It is no subscriber any more.
+/// A reader whom the tail has passed. If it waits and what it takes along is the last of the log, it goes on behind that.
 #[derive(Debug)]
 pub struct Passed {
     /// Who.
@@ -78,6 +109,8 @@ pub struct SendLog {
     end: u64,
     subscribers: Vec<Subscriber>,
     laggards: Vec<Subscriber>,
+    /// Whom the tail has passed and who were not told so yet.
+    passed: Vec<Subscriber>,
     /// In a round: those before this index were visited in it.
     visited: usize,
     in_round: bool,
@@ -93,7 +126,7 @@ impl SendLog {
 
     /// How many read it.
     pub fn readers(&self) -> usize {
-        self.subscribers.len() + self.laggards.len()
+        self.subscribers.len() + self.laggards.len() + self.passed.len()
     }
 
     /// Bytes that its segments occupy.
@@ -108,7 +141,7 @@ impl SendLog {
 
     /// All readers.
     pub fn conns(&self) -> impl Iterator<Item = ConnKey> {
-        self.subscribers.iter().chain(&self.laggards).map(|subscriber| subscriber.conn)
+        self.subscribers.iter().chain(&self.laggards).chain(&self.passed).map(|subscriber| subscriber.conn)
     }
 
     /// Those who have not got all.
@@ -137,7 +170,7 @@ impl SendLog {
     /// A new reader, who gets what is appended from now on.
     pub fn join(&mut self, conn: ConnKey) -> Place {
         self.subscribers.push(Subscriber { conn, cursor: self.end });
-        Place { lagging: false, index: (self.subscribers.len() - 1) as u32 }
+        Place::subscriber(self.subscribers.len() - 1)
     }
 
     /// A reader leaves; up to two others move.
@@ -151,48 +184,57 @@ impl SendLog {
         if !place.lagging {
             let subscriber = self.take(place, readers);
             self.laggards.push(subscriber);
-            readers.moved(subscriber.conn, Place { lagging: true, index: (self.laggards.len() - 1) as u32 });
+            readers.moved(subscriber.conn, Place::laggard(self.laggards.len() - 1));
         }
     }
 
     /// Makes a laggard who has all a subscriber again.
     pub fn promote(&mut self, place: Place, readers: &mut impl Readers) {
-        if place.lagging && self.cursor(place) == self.end {
+        if place.lagging && !place.passed && self.cursor(place) == self.end {
             let subscriber = self.take(place, readers);
             self.subscribers.push(subscriber);
-            readers.moved(subscriber.conn, Place { lagging: false, index: (self.subscribers.len() - 1) as u32 });
+            readers.moved(subscriber.conn, Place::subscriber(self.subscribers.len() - 1));
         }
     }
 
-    /// The next byte that a reader gets.
+    /// Makes who was passed a laggard who has all: it goes on here.
+    pub fn come_back(&mut self, place: Place, readers: &mut impl Readers) {
+        if place.passed {
+            let conn = self.take(place, readers).conn;
+            self.laggards.push(Subscriber { conn, cursor: self.end });
+            readers.moved(conn, Place::laggard(self.laggards.len() - 1));
+        }
+    }
+
+    /// The next byte that a reader gets; of who was passed, one that never comes.
     pub fn cursor(&self, place: Place) -> u64 {
         self.list(place)[place.index as usize].cursor
     }
 
     /// A reader has got `len` bytes more.
     pub fn advance(&mut self, place: Place, len: usize) {
-        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
-        list[place.index as usize].cursor += len as u64;
-        debug_assert!(list[place.index as usize].cursor <= self.end);
+        debug_assert!(!place.passed || len == 0);
+        let end = self.end;
+        let cursor = self.cursor_mut(place);
+        *cursor += len as u64;
+        debug_assert!(*cursor <= end || place.passed);
     }
 
-    /// A reader who has got all up to `from` does not get what was appended since. False if it has not got so far.
-    pub fn pass_over(&mut self, place: Place, from: u64) -> bool {
-        let end = self.end;
-        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
-        let cursor = &mut list[place.index as usize].cursor;
+    /// A reader who has got all up to `from` goes on at `to`. False if it has not got so far.
+    pub fn pass_over(&mut self, place: Place, from: u64, to: u64) -> bool {
+        debug_assert!(from <= to && to <= self.end);
+        let cursor = self.cursor_mut(place);
         let passes = *cursor == from;
         if passes {
-            *cursor = end;
+            *cursor = to;
         }
         passes
     }
 
     /// A reader who stands before bytes that are not for it goes on behind them.
     pub fn jump(&mut self, place: Place, to: u64) {
-        let list = if place.lagging { &mut self.laggards } else { &mut self.subscribers };
-        debug_assert!(list[place.index as usize].cursor <= to && to <= self.end);
-        list[place.index as usize].cursor = to;
+        debug_assert!(self.cursor(place) <= to && to <= self.end);
+        *self.cursor_mut(place) = to;
     }
 
     /// The first message boundary that is not before `cursor`: `cursor` itself, unless it stands within a message.
@@ -209,6 +251,11 @@ impl SendLog {
     /// Whether a round is due or under way.
     pub fn has_round(&self) -> bool {
         self.in_round || (self.dirty && !self.subscribers.is_empty())
+    }
+
+    /// Whether a round is under way.
+    pub fn is_in_round(&self) -> bool {
+        self.in_round
     }
 
     /// Goes on with the round, or begins one, for at most `budget` sends. Returns how many were done.
@@ -240,7 +287,7 @@ impl SendLog {
             let taken = deliver.send(conn, slice);
             subscriber.cursor += taken.unwrap_or(0) as u64;
             if taken != Some(len) {
-                let place = Place { lagging: false, index: self.visited as u32 };
+                let place = Place::subscriber(self.visited);
                 self.demote(place, deliver);
                 deliver.stuck(conn, if taken.is_none() { Some(len) } else { None });
             } else if subscriber.cursor == self.end {
@@ -256,7 +303,7 @@ impl SendLog {
     }
 
     /// Holds the tail to its bound, `tail_bytes_max`: who is behind it is passed.
-    pub fn trim(&mut self, tail_bytes_max: usize, readers: &mut impl Readers) -> Vec<Passed> {
+    pub fn trim(&mut self, tail_bytes_max: usize, fate: Fate, readers: &mut impl Readers) -> Vec<Passed> {
         let mut passed = Vec::new();
         while self.tail_bytes() > tail_bytes_max && self.segments.len() > 1 {
             let base = self.segments[1].base;
@@ -265,7 +312,7 @@ impl SendLog {
                 break;
             }
             for lagging in [true, false] {
-                self.pass(lagging, base, readers, &mut passed);
+                self.pass(lagging, base, fate, readers, &mut passed);
             }
             self.drop_front();
         }
@@ -273,11 +320,11 @@ impl SendLog {
     }
 
     /// Lets go of the tail: every laggard is passed, and with `everyone` whoever is merely not visited yet, too.
-    pub fn release(&mut self, everyone: bool, readers: &mut impl Readers) -> Vec<Passed> {
+    pub fn release(&mut self, everyone: bool, fate: Fate, readers: &mut impl Readers) -> Vec<Passed> {
         let mut passed = Vec::new();
-        self.pass(true, self.end, readers, &mut passed);
+        self.pass(true, self.end, fate, readers, &mut passed);
         if everyone {
-            self.pass(false, self.end, readers, &mut passed);
+            self.pass(false, self.end, fate, readers, &mut passed);
             (self.in_round, self.dirty) = (false, false);
         }
         self.forget();
@@ -301,6 +348,9 @@ impl SendLog {
     }
 
     fn left_of(&self, Subscriber { conn, cursor }: Subscriber, readers: &impl Readers) -> Left {
+        if cursor == NOWHERE {
+            return Left { rest: None, reached: 0 };
+        }
         let reached = self.boundary(cursor + readers.in_flight(conn) as u64);
         Left { rest: (reached > cursor).then(|| self.rest(cursor, reached)), reached }
     }
@@ -319,17 +369,26 @@ impl SendLog {
     }
 
     /// Takes out those of a list whose cursor is before `base`.
-    fn pass(&mut self, lagging: bool, base: u64, readers: &mut impl Readers, passed: &mut Vec<Passed>) {
+    fn pass(&mut self, lagging: bool, base: u64, fate: Fate, readers: &mut impl Readers, passed: &mut Vec<Passed>) {
         let mut index = 0;
-        while let Some(subscriber) =
-            (if lagging { &self.laggards } else { &self.subscribers }).get(index as usize).copied()
-        {
+        while let Some(subscriber) = (if lagging { &self.laggards } else { &self.subscribers }).get(index).copied() {
             if subscriber.cursor >= base {
                 index += 1;
                 continue;
             }
-            self.take(Place { lagging, index }, readers);
-            passed.push(Passed { conn: subscriber.conn, left: self.left_of(subscriber, readers) });
+            let conn = subscriber.conn;
+            self.take(if lagging { Place::laggard(index) } else { Place::subscriber(index) }, readers);
+            let left = self.left_of(subscriber, readers);
+            let has_all = left.reached == self.end;
+            passed.push(Passed { conn, left });
+            if fate == Fate::Waits && has_all {
+                // What is under way or in hand is the last that there is: nothing is missing.
+                self.laggards.push(Subscriber { conn, cursor: self.end });
+                readers.moved(conn, Place::laggard(self.laggards.len() - 1));
+            } else if fate == Fate::Waits {
+                self.passed.push(Subscriber { conn, cursor: NOWHERE });
+                readers.moved(conn, Place::passed(self.passed.len() - 1));
+            }
         }
     }
 
@@ -342,15 +401,29 @@ impl SendLog {
     }
 
     fn list(&self, place: Place) -> &[Subscriber] {
-        if place.lagging { &self.laggards } else { &self.subscribers }
+        match (place.lagging, place.passed) {
+            (false, _) => &self.subscribers,
+            (true, false) => &self.laggards,
+            (true, true) => &self.passed,
+        }
+    }
+
+    fn cursor_mut(&mut self, place: Place) -> &mut u64 {
+        let list = match (place.lagging, place.passed) {
+            (false, _) => &mut self.subscribers,
+            (true, false) => &mut self.laggards,
+            (true, true) => &mut self.passed,
+        };
+        &mut list[place.index as usize].cursor
     }
 
     /// Takes a reader out. In a round, visited and unvisited stay apart.
     fn take(&mut self, place: Place, readers: &mut impl Readers) -> Subscriber {
         let index = place.index as usize;
         if place.lagging {
-            let taken = self.laggards.swap_remove(index);
-            if let Some(other) = self.laggards.get(index) {
+            let list = if place.passed { &mut self.passed } else { &mut self.laggards };
+            let taken = list.swap_remove(index);
+            if let Some(other) = list.get(index) {
                 readers.moved(other.conn, place);
             }
             return taken;
@@ -361,13 +434,13 @@ impl SendLog {
             self.visited -= 1;
             if hole != self.visited {
                 self.subscribers[hole] = self.subscribers[self.visited];
-                readers.moved(self.subscribers[hole].conn, Place { lagging: false, index: hole as u32 });
+                readers.moved(self.subscribers[hole].conn, Place::subscriber(hole));
             }
             hole = self.visited;
         }
         self.subscribers.swap_remove(hole);
         if let Some(other) = self.subscribers.get(hole) {
-            readers.moved(other.conn, Place { lagging: false, index: hole as u32 });
+            readers.moved(other.conn, Place::subscriber(hole));
         }
         taken
     }

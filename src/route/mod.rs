@@ -65,6 +65,22 @@ pub struct Class {
     pub heartbeat: Option<Heartbeat>,
     /// How it treats those who talk and listen there.
     pub manners: Manners,
+    /// What becomes of readers who are too slow.
+    pub slow: Slow,
+    /// Its pace: so many flushes a second at most, from 1; `None`: news leave at once.
+    pub max_rate: Option<u16>,
+}
+
+/// What becomes of a reader whom the tail of a log passes. The message that it is in the middle of, it gets whole.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Slow {
+    /// It is closed, and may come back and resume.
+    #[default]
+    Close,
+    /// It is told that there was a gap, when it can take that, and goes on at the present.
+    Skip,
+    /// It is shown the present state, when it can take that, and goes on from there.
+    Latest,
 }
 
 /// A text that nobody asked for.
@@ -205,6 +221,16 @@ impl Setup {
     /// The class with this id.
     pub fn class(&self, id: ClassId) -> &Class {
         &self.classes[usize::from(id.0)]
+    }
+
+    /// What becomes of slow readers of a class in a dialect. Who asks for every step is told every step, or comes back.
+    pub fn slow(&self, class: ClassId, dialect: DialectId) -> Slow {
+        let (slow, dialect) = (self.class(class).slow, self.dialect(dialect));
+        match slow {
+            Slow::Latest if !dialect.has_snapshots() => Slow::Close,
+            Slow::Skip if !dialect.has_gaps() => Slow::Close,
+            Slow::Close | Slow::Skip | Slow::Latest => slow,
+        }
     }
 
     /// The dialect with this id.

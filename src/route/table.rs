@@ -187,7 +187,7 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::engine::{ChannelSpec, ClassId, Data};
     use crate::kind::Manners;
-    use crate::route::{Class, Dialect, DialectId};
+    use crate::route::{Class, Dialect, DialectId, Slow};
 
     fn class(pattern: Pattern) -> Class {
         let spec = ChannelSpec {
@@ -199,7 +199,15 @@ mod tests {
             users_max: 1000,
             idle: None,
         };
-        Class { pattern, kind: Kind::Feed, spec: Some(spec), heartbeat: None, manners: Manners::default() }
+        Class {
+            pattern,
+            kind: Kind::Feed,
+            spec: Some(spec),
+            heartbeat: None,
+            manners: Manners::default(),
+            slow: Slow::Close,
+            max_rate: None,
+        }
     }
 
     fn setup() -> Setup {

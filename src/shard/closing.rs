@@ -7,7 +7,7 @@ use crate::base::keys::{ConnKey, MirrorKey};
 use crate::conn::http::Phase;
 use crate::engine::{Asker, Refusal};
 use crate::mirror::encoding::Encoding;
-use crate::mirror::sendlog::Passed;
+use crate::mirror::sendlog::{Fate, Passed};
 use crate::route::Target;
 use crate::wire::ws::close;
 
@@ -62,13 +62,16 @@ impl Shard {
         }
     }
 
-    /// The tail of a log has passed a reader: it is to come back and resume.
-    pub(super) fn passed(&mut self, passed: Passed, mirror: MirrorKey, log: u8) {
+    /// The tail of a log has passed a reader. If it leaves, it is to come back and resume.
+    pub(super) fn passed(&mut self, passed: Passed, mirror: MirrorKey, log: u8, fate: Fate) {
+        if fate == Fate::Waits {
+            return self.wait_for_room(passed, mirror, log);
+        }
         let key = passed.conn;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let left = conn.subscriptions.iter().position(|known| (known.mirror, known.log) == (mirror, log));
         left.and_then(|index| conn.subscriptions.remove(index));
-        conn.outgoing().left(mirror, log, passed.left);
+        conn.outgoing().left(mirror, log, passed.left, false);
         conn.outgoing().forget_pieces();
         self.recount(mirror);
         if let Some(dialect) = self.mirrors.get(mirror).map(|mirror| mirror.logs[usize::from(log)].encoding.dialect) {
@@ -145,7 +148,7 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(key)
             && (left.rest.is_some() || conn.outgoing.is_some())
         {
-            conn.outgoing().left(subscription.mirror, subscription.log, left);
+            conn.outgoing().left(subscription.mirror, subscription.log, left, false);
         }
         self.recount(subscription.mirror);
         self.depart(subscription.mirror, Asker::Connection(key), dialect);

@@ -130,7 +130,10 @@ impl Shard {
     pub(super) fn push(&mut self, key: ConnKey, bytes: &[u8], behind: Option<Behind>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !bytes.is_empty() && conn.stage <= Stage::Ending {
-            conn.outgoing().push(bytes, behind);
+            match behind.filter(|behind| conn.must_wait_behind(*behind)) {
+                Some(behind) => self.wait_behind(key, bytes, behind),
+                None => conn.outgoing().push(bytes, behind),
+            }
             self.serve_soon(key);
         }
     }
@@ -179,6 +182,9 @@ impl Shard {
                 return sends;
             }
             let Some((parts, slice)) = gather(conn.outgoing.as_deref(), &conn.subscriptions, &self.mirrors) else {
+                if self.come_back(key) {
+                    continue;
+                }
                 break;
             };
             sends += 1;
@@ -245,7 +251,7 @@ impl Shard {
 
     /// Goes on with a log's round, and holds its tail to the bound. Returns the number of sends.
     fn round(&mut self, key: MirrorKey, log: u8, budget: usize, driver: &mut impl Driver) -> usize {
-        let tail_bytes_max = self.limits().log_bytes_max;
+        let (tail_bytes_max, fate) = (self.limits().log_bytes_max, self.fate(key, log));
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return 0;
         };
@@ -254,10 +260,14 @@ impl Shard {
         let mut round = Round { readers, driver, stuck: Vec::new() };
         let sends = encoded.log.round(budget, &mut round);
         let Round { mut readers, stuck, .. } = round;
-        let passed = encoded.log.trim(tail_bytes_max, &mut readers);
-        encoded.queued = encoded.log.has_round();
+        let passed = encoded.log.trim(tail_bytes_max, fate, &mut readers);
+        // Where rounds are paced, the next is not due for having something to send.
+        let waits = mirror.pace.as_ref().is_some_and(|pace| !pace.sums);
+        encoded.queued = if waits { encoded.log.is_in_round() } else { encoded.log.has_round() };
         if encoded.queued {
             self.rounds.push_back((key, log));
+        } else if mirror.pace.is_some() {
+            self.round_ends(key);
         }
         for stuck in stuck {
             if let Some(conn) = self.conns.get_mut(stuck) {
@@ -266,7 +276,7 @@ impl Shard {
             self.demote(stuck);
         }
         for passed in passed {
-            self.passed(passed, key, log);
+            self.passed(passed, key, log, fate);
         }
         sends
     }

@@ -53,15 +53,16 @@ impl Shard {
 
     /// Passes who is behind in a log. Returns what it holds then.
     fn release_log(&mut self, key: MirrorKey, log: u8, everyone: bool) -> usize {
+        let fate = self.fate(key, log);
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return 0;
         };
         let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log };
         let encoded = &mut mirror.logs[usize::from(log)];
-        let passed = encoded.log.release(everyone, &mut readers);
+        let passed = encoded.log.release(everyone, fate, &mut readers);
         let bytes = encoded.log.bytes();
         for passed in passed {
-            self.passed(passed, key, log);
+            self.passed(passed, key, log, fate);
         }
         bytes
     }

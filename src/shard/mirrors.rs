@@ -6,15 +6,16 @@ use smallvec::SmallVec;
 
 use super::connection::{Skip, Subscription};
 use super::delivery::LogReaders;
+use super::pace::OwnMark;
 use super::timers::Timer;
 use super::{Shard, guarded};
 use crate::base::keys::{ConnKey, MirrorKey};
 use crate::base::limits::MIRROR_LINGER;
-use crate::engine::{Act, Answer, Asker, Attached, Change, Origin, Outcome, Presence, Publication, Refusal};
+use crate::engine::{Act, Answer, Asker, Attached, Change, Data, Origin, Outcome, Presence, Publication, Refusal};
 use crate::mirror::encoding::{Encoding, Transport};
-use crate::mirror::sendlog::Place;
-use crate::mirror::{Mirror, Present, Sequel};
-use crate::route::Target;
+use crate::mirror::pace::Pace;
+use crate::mirror::{EncodedLog, Mirror, Present, Sequel};
+use crate::route::{Slow, Target};
 use crate::wire::ws::close;
 
 impl Shard {
@@ -29,8 +30,12 @@ impl Shard {
         if self.mirrors.len() >= self.limits().channels_max + self.setup.classes.len() {
             return Err(Refusal::Full { bound: "fewer channels at a time" });
         }
-        let kind = self.setup.class(target.class).kind;
-        let key = self.mirrors.insert(Mirror::new(target.channel.clone(), target.class, kind, 0));
+        let class = self.setup.class(target.class);
+        let mut mirror = Mirror::new(target.channel.clone(), target.class, class.kind, 0);
+        let has_state =
+            class.spec.as_ref().is_some_and(|spec| matches!(spec.data, Data::Tally { .. } | Data::Table(_)));
+        mirror.pace = class.max_rate.map(|max_rate| Box::new(Pace::new(max_rate, has_state)));
+        let key = self.mirrors.insert(mirror);
         self.channels.insert(target.channel.clone(), key);
         self.attach(key);
         Ok(key)
@@ -79,12 +84,16 @@ impl Shard {
             Change::Message(entry) => entry.skip,
             Change::Tally { .. } | Change::Table(_) => None,
         };
+        let in_sum = mirror.pace.as_ref().is_some_and(|pace| pace.sums);
         let starts: SmallVec<[u64; 4]> = mirror.logs.iter().map(|encoded| encoded.log.end()).collect();
         let written = guarded(|| {
             for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
                 let Encoding { transport, dialect } = encoded.encoding;
                 let log = &mut encoded.log;
                 let dialect = setup.dialect(dialect);
+                if in_sum && !dialect.wants_steps() {
+                    continue;
+                }
                 encoder.publication(transport, dialect, &standing.state, publication, |message| log.append(message));
             }
         });
@@ -95,6 +104,9 @@ impl Shard {
         if written.is_none() {
             self.fail_mirror(key, &Refusal::Failed);
             return;
+        }
+        if in_sum {
+            self.tell_in_sum(key, publication);
         }
         self.queue_rounds(key);
         let Some(mirror) = self.mirrors.get_mut(key) else {
@@ -112,22 +124,18 @@ impl Shard {
     /// What was appended to the logs since `starts` is not for `who`.
     fn skip(&mut self, key: MirrorKey, who: Origin, starts: &[u64]) {
         let Asker::Connection(conn_key) = who.asker else { return };
-        let Some(conn) = self.conns.get_mut(conn_key).filter(|_| who.core == self.core) else { return };
-        let Some(mirror) = self.mirrors.get_mut(key) else { return };
-        let mut demoted = SmallVec::<[(u8, Place); 1]>::new();
-        for subscription in conn.subscriptions.iter_mut().filter(|subscription| subscription.mirror == key) {
-            let log = &mut mirror.logs[usize::from(subscription.log)].log;
-            let skip = Skip { start: starts[usize::from(subscription.log)], end: log.end() };
-            if skip.start < skip.end && !log.pass_over(subscription.place, skip.start) {
-                subscription.skips.get_or_insert_default().push_back(skip);
-                demoted.push((subscription.log, subscription.place));
-            }
+        let Some(conn) = self.conns.get(conn_key).filter(|_| who.core == self.core) else { return };
+        let Some(mirror) = self.mirrors.get(key) else { return };
+        let subscriptions = conn.subscriptions.iter().filter(|subscription| subscription.mirror == key);
+        let skips: SmallVec<[(u8, Skip); 1]> = subscriptions
+            .map(|&Subscription { log, .. }| {
+                let (start, end) = (starts[usize::from(log)], mirror.logs[usize::from(log)].log.end());
+                (log, Skip { start, end })
+            })
+            .collect();
+        for (log, skip) in skips {
+            self.leave_out(conn_key, key, log, skip);
         }
-        for (log, place) in demoted {
-            let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log };
-            mirror.logs[usize::from(log)].log.demote(place, &mut readers);
-        }
-        self.serve_soon(conn_key);
     }
 
     /// Somebody came, went, or edits something else.
@@ -163,7 +171,10 @@ impl Shard {
         self.queue_rounds(key);
     }
 
-    fn queue_rounds(&mut self, key: MirrorKey) {
+    pub(super) fn queue_rounds(&mut self, key: MirrorKey) {
+        if self.must_wait_for_round(key) {
+            return;
+        }
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
@@ -244,28 +255,28 @@ impl Shard {
             return;
         };
         let known_listeners = mirror.standing.as_ref().map(|standing| standing.listeners);
-        let first_time = known_listeners.is_none();
         let Some(spec) = &self.setup.class(mirror.class).spec else { return };
         let present = Present::of(attached);
         let presence = mirror.standing.as_ref().map(|standing| standing.present.news(&present)).unwrap_or_default();
-        let rows_before = mirror.standing.as_ref().map_or(0, |standing| standing.rows());
-        match mirror.attached(attached, spec) {
-            Some(news) => {
-                for publication in news {
-                    self.published(&publication);
-                }
-            }
-            None if first_time => {}
-            None => self.tell_gap(key, rows_before),
+        let news = mirror.attached(attached, spec);
+        let has_gap = news.is_none();
+        for publication in news.into_iter().flatten() {
+            self.published(&publication);
         }
         if let Some(standing) = self.mirrors.get_mut(key).and_then(|mirror| mirror.standing.as_mut()) {
             standing.present = present;
         }
-        for news in &presence {
-            self.spread_presence(key, news);
-        }
-        if known_listeners.is_some_and(|known| known != attached.listeners) {
-            self.spread_listeners(key, attached.listeners);
+        match (has_gap, known_listeners) {
+            (true, None) => {}
+            (true, Some(_)) => self.tell_gap(key),
+            (false, known) => {
+                for news in &presence {
+                    self.spread_presence(key, news);
+                }
+                if known.is_some_and(|known| known != attached.listeners) {
+                    self.spread_listeners(key, attached.listeners);
+                }
+            }
         }
         self.recount(key);
         let early = self.mirrors.get_mut(key).map(|mirror| std::mem::take(&mut mirror.early));
@@ -279,33 +290,38 @@ impl Shard {
         }
     }
 
-    /// There is a gap on running streams: who can be told gets the present state, who cannot is to come back.
-    /// `rows_before`: as many rows of a table were shown.
-    fn tell_gap(&mut self, key: MirrorKey, rows_before: usize) {
+    /// There is a gap on running streams: who can be told gets the present state, or the word that there is a gap, and who
+    /// is there; who cannot is to come back.
+    fn tell_gap(&mut self, key: MirrorKey) {
+        let setup = self.setup.clone();
         let Some(mirror) = self.mirrors.get_mut(key) else {
             return;
         };
         let log_bytes = mirror.log_bytes();
-        let Some(standing) = &mirror.standing else { return };
-        let snapshot = standing.snapshot(&mirror.channel, mirror.kind);
+        if let Some(pace) = &mut mirror.pace {
+            (pace.told, pace.ahead) = (None, Vec::new());
+        }
+        let Mirror { channel, class, kind, standing: Some(standing), logs, .. } = mirror else { return };
+        let (snapshot, notices) = (standing.snapshot(channel, *kind), setup.class(*class).manners.notices);
         let mut untold: Vec<ConnKey> = Vec::new();
-        for encoded in mirror.logs.iter_mut().filter(|encoded| encoded.log.readers() > 0) {
-            let dialect = self.setup.dialect(encoded.encoding.dialect);
-            let transport = encoded.encoding.transport;
-            match self.encoder.snapshot(transport, dialect, &snapshot) {
-                // Of an empty table there may be nothing to say.
-                Some([]) => {}
-                Some(message) => encoded.log.append(message),
-                None => untold.extend(encoded.log.conns()),
+        let mut own = Vec::new();
+        for (index, EncodedLog { encoding, log, .. }) in (0..).zip(logs) {
+            let dialect = setup.dialect(encoding.dialect);
+            if log.readers() == 0 {
+                continue;
             }
-            let emptied = self.encoder.emptied(transport, dialect, &standing.state, rows_before);
-            if !emptied.is_empty() {
-                encoded.log.append(emptied);
+            if !dialect.has_snapshots() && setup.slow(*class, encoding.dialect) != Slow::Skip {
+                untold.extend(log.conns());
+                continue;
             }
+            let marks = self.encoder.state(encoding.transport, dialect, &snapshot, standing, notices, log);
+            own.extend(marks.into_iter().map(|(who, stretch)| OwnMark { who, log: index, stretch }));
         }
         let parked = std::mem::take(&mut mirror.parked);
         self.parked_polls -= parked.len();
         self.log_memory.grew(log_bytes, mirror);
+        self.leave_out_own(key, own);
+        self.give_answers(key);
         self.queue_rounds(key);
         self.recount(key);
         for conn in untold {
@@ -331,6 +347,7 @@ impl Shard {
             let mut readers = LogReaders { conns: &mut self.conns, mirror: key, log: log as u8 };
             mirror.logs[log].log.demote(place, &mut readers);
         }
+        self.is_ahead(conn_key, key, log as u8);
         self.recount(key);
     }
 

@@ -21,7 +21,9 @@ pub(super) struct Outgoing {
     /// them left has one for each of its parts.
     rests: VecDeque<Rest>,
     pieces: VecDeque<Piece>,
-    /// So many of them, from the front, are answers from before the connection became a stream.
+    /// Pieces that stand behind what is not written yet, or what its reader, whom the tail has passed, is not told yet.
+    waiting: VecDeque<Piece>,
+    /// So many of the pieces, from the front, are answers from before the connection became a stream.
     answers: usize,
     bytes: usize,
     /// What the driver has under way.
@@ -42,6 +44,15 @@ pub(super) struct Behind {
     pub(super) mirror: MirrorKey,
     pub(super) log: u8,
     pub(super) offset: u64,
+}
+
+impl Behind {
+    fn is_of(self, mirror: MirrorKey, log: u8) -> bool {
+        (self.mirror, self.log) == (mirror, log)
+    }
+
+    /// An offset that no log has: of what is not written yet.
+    pub(super) const NOT_YET: u64 = u64::MAX;
 }
 
 #[derive(Debug)]
@@ -99,11 +110,11 @@ impl Outgoing {
 
     /// Messages that wait.
     pub(super) fn messages(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.messages).sum()
+        self.pieces.iter().chain(&self.waiting).map(|piece| piece.messages).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rests.is_empty() && self.pieces.is_empty() && self.flight.is_empty()
+        self.rests.is_empty() && self.pieces.is_empty() && self.waiting.is_empty() && self.flight.is_empty()
     }
 
     /// Adds one message.
@@ -150,20 +161,38 @@ impl Outgoing {
         for piece in self.pieces.drain(keep.min(self.pieces.len())..) {
             self.bytes -= piece.bytes.get().len() - piece.sent;
         }
+        for piece in self.waiting.drain(..) {
+            self.bytes -= piece.bytes.get().len();
+        }
     }
 
-    /// Its log has gone on without it: what was in hand is kept here, and pieces that stand behind what it will not get
-    /// are dropped.
-    pub(super) fn left(&mut self, mirror: MirrorKey, log: u8, left: Left) {
-        let Outgoing { pieces, bytes, .. } = self;
-        pieces.retain(|piece| {
-            let of_log = piece.behind.is_some_and(|behind| (behind.mirror, behind.log) == (mirror, log));
-            let keeps = !of_log || piece.sent > 0 || piece.behind.is_some_and(|behind| behind.offset <= left.reached);
-            if !keeps {
-                *bytes -= piece.bytes.get().len();
-            }
-            keeps
-        });
+    /// Its log has gone on without it: what was in hand is kept here. Pieces that stand behind what it will not get are
+    /// dropped, or wait if it `stays`.
+    pub(super) fn left(&mut self, mirror: MirrorKey, log: u8, left: Left, stays: bool) {
+        let mut beyond = VecDeque::new();
+        self.pieces = std::mem::take(&mut self.pieces)
+            .into_iter()
+            .filter_map(|mut piece| {
+                let behind = piece.behind.filter(|behind| piece.sent == 0 && behind.is_of(mirror, log));
+                let Some(behind) = behind else { return Some(piece) };
+                // Behind one that waits the others do, too: their order stays.
+                if behind.offset <= left.reached && beyond.is_empty() {
+                    piece.behind = None;
+                    return Some(piece);
+                }
+                beyond.push_back(piece);
+                None
+            })
+            .collect();
+        if stays {
+            beyond.append(&mut self.waiting);
+            self.waiting = beyond;
+        } else {
+            let of_log = |piece: &Piece| piece.behind.is_some_and(|behind| behind.is_of(mirror, log));
+            let (gone, kept): (VecDeque<Piece>, VecDeque<Piece>) = self.waiting.drain(..).partition(of_log);
+            self.waiting = kept;
+            self.bytes -= beyond.iter().chain(&gone).map(|piece| piece.bytes.get().len()).sum::<usize>();
+        }
         let Some(mut slice) = left.rest else { return };
         // The parts of a flight that were rests already are the first of the rests, in order.
         let (mut rest, mut before) = (0, 0);
@@ -182,6 +211,52 @@ impl Outgoing {
         }
         if !slice.is_empty() {
             self.rests.insert(rest, Rest { slice, before });
+        }
+    }
+
+    /// Adds one message that stands behind what is not there yet.
+    pub(super) fn wait(&mut self, bytes: &[u8], behind: Behind) {
+        self.bytes += bytes.len();
+        if let Some(Piece { bytes: Bytes::Owned(last), messages, behind: Some(last_behind), .. }) =
+            self.waiting.back_mut()
+            && *last_behind == behind
+            && last.len() + bytes.len() <= SCRATCH_BYTES_MAX
+        {
+            last.extend_from_slice(bytes);
+            *messages += 1;
+            return;
+        }
+        let bytes = Bytes::Owned(bytes.to_vec());
+        self.waiting.push_back(Piece { bytes, sent: 0, messages: 1, behind: Some(behind) });
+    }
+
+    /// Whether something waits that stands behind a place in this log; behind exactly this place, if it says so.
+    pub(super) fn waits(&self, mirror: MirrorKey, log: u8, offset: Option<u64>) -> bool {
+        let mut waiting = self.waiting.iter().filter_map(|piece| piece.behind);
+        waiting.any(|behind| behind.is_of(mirror, log) && offset.is_none_or(|offset| behind.offset == offset))
+    }
+
+    /// Whether something waits for what is not written yet.
+    pub(super) fn waits_for_news(&self) -> bool {
+        self.waiting.iter().any(|piece| piece.behind.is_some_and(|behind| behind.offset == Behind::NOT_YET))
+    }
+
+    /// What was to be written into a log stands there up to `offset` now.
+    pub(super) fn written(&mut self, mirror: MirrorKey, log: u8, offset: u64) {
+        let not_yet = Some(Behind { mirror, log, offset: Behind::NOT_YET });
+        for piece in self.waiting.iter_mut().filter(|piece| piece.behind == not_yet) {
+            piece.behind = Some(Behind { mirror, log, offset });
+        }
+    }
+
+    /// Its reader gets what stands in a log: pieces that wait behind that wait no longer. Their order stays.
+    pub(super) fn wait_no_more(&mut self, mirror: MirrorKey, log: u8) {
+        let mut holds = false;
+        for piece in std::mem::take(&mut self.waiting) {
+            let behind = piece.behind.filter(|behind| behind.is_of(mirror, log));
+            holds |= behind.is_some_and(|behind| behind.offset == Behind::NOT_YET);
+            let list = if behind.is_some() && !holds { &mut self.pieces } else { &mut self.waiting };
+            list.push_back(piece);
         }
     }
 
@@ -223,7 +298,8 @@ impl Outgoing {
     }
 }
 
-/// Puts the next send together: one slice, and where its bytes come from. `None` if there is nothing to send.
+/// Puts the next send together: one slice, and where its bytes come from. `None` if there is nothing to send: then who was
+/// passed may be told so.
 pub(super) fn gather(
     outgoing: Option<&Outgoing>,
     subscriptions: &[Subscription],
@@ -367,9 +443,7 @@ impl<'a> Load<'a> {
     fn add_piece(&mut self, piece: &'a Piece, reading: &mut [Reading<'_>]) {
         let behind = piece.behind.filter(|_| piece.sent == 0);
         let before = |reading: &&mut Reading<'_>| {
-            behind.is_some_and(|behind| {
-                (reading.subscription.mirror, reading.subscription.log) == (behind.mirror, behind.log)
-            })
+            behind.is_some_and(|behind| behind.is_of(reading.subscription.mirror, reading.subscription.log))
         };
         if let (Some(behind), Some(reading)) = (behind, reading.iter_mut().find(before)) {
             reading.load(behind.offset, self);
@@ -438,8 +512,8 @@ mod tests {
                 Part::log(one, 0, 2),
                 Part::log(other, 0, 3),
             ]));
-            outgoing.left(one, 0, Left { rest: Some(Slice::copied(b"aaabb")), reached: 5 });
-            outgoing.left(other, 0, Left { rest: Some(Slice::copied(b"ccccddd")), reached: 7 });
+            outgoing.left(one, 0, Left { rest: Some(Slice::copied(b"aaabb")), reached: 5 }, false);
+            outgoing.left(other, 0, Left { rest: Some(Slice::copied(b"ccccddd")), reached: 7 }, false);
             let parts = outgoing.landed();
             settle(Some(&mut outgoing), &mut subscriptions, &mut mirrors, &parts, taken);
             outgoing.push(b"!", None);

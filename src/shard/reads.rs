@@ -293,18 +293,16 @@ impl Shard {
             first.push(encoder.resumed(transport, dialect, &snapshot, at).to_vec());
         }
         let myself = Origin { core: self.core, asker: Asker::Connection(key) };
-        if !matches!(begins, Begins::Continued(_)) {
-            first.push(encoder.listeners(transport, dialect, standing.listeners).to_vec());
-            if manners.notices {
-                first.push(encoder.members(transport, dialect, standing.present.users.iter()).to_vec());
-            }
-            for editing in standing.present.editing.iter().filter(|editing| editing.who != myself) {
-                first.push(encoder.editing(transport, dialect, editing).to_vec());
-            }
-        } else if let Some(told) = self.conns.get(key).and_then(engine_io::told_before) {
-            if replay.is_none() {
-                first.push(encoder.emptied(transport, dialect, &standing.state, told.rows).to_vec());
-            }
+        let told = self.conns.get(key).and_then(engine_io::told_before);
+        if let (None, Some(told)) = (&replay, told) {
+            first.push(encoder.emptied(transport, dialect, &standing.state, told.rows).to_vec());
+        }
+        // Behind a snapshot a stream begins anew.
+        if !matches!(begins, Begins::Continued(_)) || replay.is_none() {
+            encoder.present(transport, dialect, standing, manners.notices, Some(myself), |_, message| {
+                first.push(message.to_vec());
+            });
+        } else if let Some(told) = told {
             let is_own = |news: &News| matches!(news, News::Presence(Presence::Editing(mark)) if mark.who == myself);
             let news = told.news(standing, manners.notices).filter(|news| !is_own(news));
             first.extend(news.map(|news| match news {

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Session(SessionKey),
     /// A mirror may have been unused for long enough.
     Mirror(MirrorKey),
+    /// A paced channel's next flush may be due.
+    Pace(MirrorKey),
     /// The stop takes too long.
     Cut,
 }
@@ -47,6 +49,7 @@ impl Shard {
                 Timer::Heartbeat(key) => self.heartbeat(key),
                 Timer::Session(key) => self.session_polls_over(key),
                 Timer::Mirror(key) => self.mirror_timer(key),
+                Timer::Pace(key) => self.pace_timer(key),
                 Timer::Cut => self.cut_all(),
             }
         }

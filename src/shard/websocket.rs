@@ -1,7 +1,7 @@
 //! WebSocket connections: messages in, answers out.
 
 use super::connection::{Alarm, Asked, Protocol, Questions, Ws};
-use super::outgoing::Behind;
+use super::pace::accepted;
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
 use crate::conn::ws::{Event, WebSocket};
@@ -133,11 +133,8 @@ impl Shard {
             (Ok(_), _) => {}
             (Err(refusal), dialect) => write_refusal(&mut out, dialect, id, refusal),
         }
-        // Everything up to its own publication stands in the log by now: the answer goes behind that.
-        let behind = conn.subscriptions.first().and_then(|subscription| {
-            let log = &self.mirrors.get(subscription.mirror)?.logs[usize::from(subscription.log)].log;
-            Some(Behind { mirror: subscription.mirror, log: subscription.log, offset: log.end() })
-        });
+        let of = conn.subscriptions.first().map(|subscription| (subscription.mirror, subscription.log));
+        let behind = of.and_then(|(mirror, log)| self.behind(mirror, log, accepted(result)));
         self.push(key, &out, behind);
     }
 }

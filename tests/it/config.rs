@@ -55,7 +55,8 @@ const KEYS: &str = "server server.cores server.driver limits limits.head_bytes_m
     connected.event connected.data connected.auth namespaces[0].events events[0] events[0].name events[0].does \
     events[0].as limits.users_max limits.text_bytes_max limits.table_rows_max limits.cell_bytes_max \
     limits.table_bytes_max .recent .echo_sender .absent .notices .columns columns[0] columns[0].id columns[0].label \
-    columns[0].label.e .rows rows[0] rows[0].id rows[0].cells cells[0] cells[1] cells.name";
+    columns[0].label.e .rows rows[0] rows[0].id rows[0].cells cells[0] cells[1] cells.name .slow .max_rate route[0].gap \
+    namespaces[1].gap";
 
 /// What is no TOML, and where: line and key of each error.
 const SYNTAX_ROWS: &[(&str, &[(usize, &str)])] = &[

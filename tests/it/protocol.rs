@@ -19,13 +19,14 @@ const PAGES: [(&str, &str, usize); 2] = [
 ];
 
 /// What no example can provoke in a moment, and the test that does, or why nothing does.
-const ELSEWHERE: [(&str, Elsewhere); 9] = [
+const ELSEWHERE: [(&str, Elsewhere); 10] = [
     ("close code 1011", Elsewhere::Test("tests/it/live/process.rs", "costs_one_channel")),
     (
         "close code 1013",
         Elsewhere::Never("a bound that a channel meets when it must be found again while it is listened to"),
     ),
     ("close code 4008", Elsewhere::Test("tests/it/live/bad.rs", "who_does_not_read_is_let_go")),
+    ("type gap", Elsewhere::Test("tests/it/sim/slow.rs", "who_is_skipped_is_told_so")),
     ("refusal busy 503", Elsewhere::Test("tests/it/engine/suite.rs", "too_much_that_waits_is_busy")),
     ("refusal failed 500", Elsewhere::Test("tests/it/live/process.rs", "costs_one_channel")),
     ("status 500", Elsewhere::Test("tests/it/live/process.rs", "costs_one_channel")),

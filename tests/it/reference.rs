@@ -132,6 +132,8 @@ fn its_values_are_the_defaults() {
     let beginnings = [
         "history = ",
         "notices = ",
+        "slow = \"latest\"",
+        "slow = \"close\"",
         "echo_sender = ",
         "recent = ",
         "absent = \"refuse\"",

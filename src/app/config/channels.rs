@@ -11,14 +11,14 @@ use super::section::Section;
 use super::value::{self, quote, quote_all};
 use super::{options, tables};
 use crate::base::limits::{
-    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTIONS_MAX, TABLE_COLUMNS_MAX, UNHEARD_IDLE,
-    USER_NAME_BYTES_MAX,
+    CHANNEL_IDLE, CHANNEL_NAME_BYTES_MAX, CONFIG_ENTRIES_MAX, Limits, OPTIONS_MAX, RATE_PER_SECOND_MAX,
+    TABLE_COLUMNS_MAX, UNHEARD_IDLE, USER_NAME_BYTES_MAX,
 };
 use crate::engine::{ChannelSpec, Data, TallyOption};
 use crate::kind::{Kind, Manners};
-use crate::route::{Class, Heartbeat, Pattern};
+use crate::route::{Class, Heartbeat, Pattern, Slow};
 
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 15] = [
     "name",
     "pattern",
     "kind",
@@ -32,6 +32,8 @@ pub(super) const KEYS: [&str; 13] = [
     "kept",
     "notices",
     "heartbeat",
+    "slow",
+    "max_rate",
 ];
 /// Keys that every channel may have.
 const COMMON: [&str; 3] = ["name", "pattern", "kind"];
@@ -46,14 +48,35 @@ const KEPT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_s
 /// The keys of a kind.
 fn keys_of(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Vote => &["options", "history", "notices"],
-        Kind::Group => &["history", "recent", "echo_sender", "notices"],
-        Kind::Direct => &["history", "absent", "kept", "notices"],
-        Kind::Table => &["columns", "rows", "history", "notices"],
-        Kind::Feed => &["history", "notices"],
+        Kind::Vote => &["options", "history", "notices", "slow", "max_rate"],
+        Kind::Group => &["history", "recent", "echo_sender", "notices", "slow", "max_rate"],
+        Kind::Direct => &["history", "absent", "kept", "notices", "slow", "max_rate"],
+        Kind::Table => &["columns", "rows", "history", "notices", "slow", "max_rate"],
+        Kind::Feed => &["history", "notices", "slow", "max_rate"],
         Kind::Echo => &["heartbeat"],
         #[cfg(feature = "faults")]
-        Kind::Fault => &["history", "notices"],
+        Kind::Fault => &["history", "notices", "slow", "max_rate"],
+    }
+}
+
+/// What may become of slow readers of a kind; the first is the default.
+pub(crate) fn slow_of(kind: Kind) -> &'static [Slow] {
+    match kind {
+        // There is always a state that says all that was missed.
+        Kind::Vote | Kind::Table => &[Slow::Latest, Slow::Close],
+        Kind::Group | Kind::Direct | Kind::Feed => &[Slow::Close, Slow::Skip],
+        Kind::Echo => &[Slow::Close],
+        #[cfg(feature = "faults")]
+        Kind::Fault => &[Slow::Close, Slow::Skip],
+    }
+}
+
+/// A policy's name in a configuration.
+pub(crate) fn slow_name(slow: Slow) -> &'static str {
+    match slow {
+        Slow::Close => "close",
+        Slow::Skip => "skip",
+        Slow::Latest => "latest",
     }
 }
 
@@ -208,6 +231,9 @@ fn channel(section: &Section<'_>, limits: &Limits, pattern: Option<Pattern>) -> 
     if kept.is_some() && !manners.keep_for_absent {
         section.refuse("kept", "nothing is kept for who is absent", "`kept` with absent = \"keep\"");
     }
+    let slow = if may_have("slow") { slow(section, kind) } else { Slow::Close };
+    let max_rate = if may_have("max_rate") { section.number("max_rate", 1..=RATE_PER_SECOND_MAX) } else { None };
+    let max_rate = max_rate.map(|rate| rate as u16);
     let heartbeat = if may_have("heartbeat") { heartbeat(section, limits) } else { None };
     let data = match kind {
         Some(Kind::Vote) => Some(Data::Tally { options: options.into() }),
@@ -227,7 +253,7 @@ fn channel(section: &Section<'_>, limits: &Limits, pattern: Option<Pattern>) -> 
         users_max: limits.users_max,
     });
     let pattern = pattern.unwrap_or(Pattern::Prefix(String::new()));
-    let class = Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat, manners };
+    let class = Class { pattern, kind: kind.unwrap_or(Kind::Echo), spec, heartbeat, manners, slow, max_rate };
     Channel { class, kind_known: kind.is_some() }
 }
 
@@ -262,6 +288,25 @@ fn check_fit(section: &Section<'_>, kind: Kind, pattern: Option<&Pattern>) {
 fn options(section: &Section<'_>) -> Vec<TallyOption> {
     let options = options::read(section, "options", OPTIONS_MAX, OPTION_EXAMPLE).unwrap_or_default();
     options.into_iter().map(|of| TallyOption { id: of.id, labels: of.labels }).collect()
+}
+
+/// What becomes of slow readers.
+fn slow(section: &Section<'_>, kind: Option<Kind>) -> Slow {
+    const ALL: [Slow; 3] = [Slow::Close, Slow::Skip, Slow::Latest];
+    let word = section.word("slow", &ALL.map(slow_name));
+    let asked = ALL.into_iter().find(|slow| Some(slow_name(*slow)) == word);
+    let Some(kind) = kind else { return Slow::Close };
+    let fitting = slow_of(kind);
+    let asked = asked.unwrap_or(fitting[0]);
+    if !fitting.contains(&asked) {
+        let wrong = match asked {
+            Slow::Latest => format!("a channel of kind {:?} has no state that stands for what was missed", kind.name()),
+            Slow::Skip | Slow::Close => format!("slow readers of kind {:?} are better shown its state", kind.name()),
+        };
+        let words = quote_all(fitting.iter().map(|slow| slow_name(*slow)));
+        section.refuse("slow", wrong, format!("for kind {:?} one of {words}", kind.name()));
+    }
+    asked
 }
 
 /// How many messages late joiners get: of those that are kept.

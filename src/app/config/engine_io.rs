@@ -27,7 +27,8 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 /// The fewest bytes of a payload that let a client say something.
 const PAYLOAD_BYTES_LEAST: usize = 64;
 
-pub(super) const NAMESPACE_KEYS: [&str; 7] = ["name", "channel", "dialect", "key", "event", "connected", "events"];
+pub(super) const NAMESPACE_KEYS: [&str; 8] =
+    ["name", "channel", "dialect", "key", "gap", "event", "connected", "events"];
 const CONNECTED_KEYS: [&str; 3] = ["event", "data", "auth"];
 const EVENT_KEYS: [&str; 3] = ["name", "does", "as"];
 
@@ -43,7 +44,7 @@ const CONNECTED_EXAMPLE: &str = "{ event = \"hello\", data = { text = \"Welcome\
 const DATA_ALLOWED: &str = "a table, a list or another value, or a text that is JSON such as '{\"text\":\"Welcome\"}'";
 const DOES: [&str; 4] = ["send", "nothing", "back", "acknowledge"];
 /// Dialects of namespaces.
-const DIALECTS: [&str; 4] = ["tallycast", "steps", "plain", "cells"];
+const DIALECTS: [&str; 5] = ["tallycast", "steps", "tally", "plain", "cells"];
 /// Events that clients and servers of Socket.IO have for themselves.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
@@ -104,7 +105,7 @@ impl Reader<'_> {
         let target = self.target(entry);
         let event = entry.read("event", EVENT_ALLOWED, event_name).map_or("message", toml::Spanned::into_inner);
         let dialect = if has_channel { dialects::read(entry, "tallycast", &DIALECTS) } else { None };
-        let talks = ["dialect", "key", "event"];
+        let talks = ["dialect", "key", "gap", "event"];
         for key in talks.iter().filter(|key| !has_channel && entry.get(key).is_some()) {
             let wrong = "the namespace has no channel: nothing goes out";
             entry.refuse(key, wrong, format!("`{key}` for a namespace with a `channel`"));

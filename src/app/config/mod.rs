@@ -21,7 +21,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-pub(crate) use self::channels::written;
+pub(crate) use self::channels::{slow_name, slow_of, written};
 pub(crate) use self::dialects::dialect_name;
 pub use self::driver::DriverChoice;
 pub use self::error::{ConfigError, ConfigErrors};

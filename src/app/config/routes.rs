@@ -14,7 +14,7 @@ use crate::engine::ClassId;
 use crate::kind::{Kind, user_name};
 use crate::route::{Aim, PageId, PathPattern, Pattern, Route, Serve, Setup, Target};
 
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "listener",
     "path",
     "serve",
@@ -22,6 +22,7 @@ pub(super) const KEYS: [&str; 18] = [
     "dialect",
     "key",
     "to",
+    "gap",
     "wait",
     "field",
     "accepted",
@@ -85,7 +86,7 @@ const SERVICES: [Service; 10] = [
         requests: UPGRADE,
         shape: Shape::OneOrRest,
         required: &["channel"],
-        optional: &["dialect", "key", "to"],
+        optional: &["dialect", "key", "to", "gap"],
         read: |reader, section, path| reader.websocket(section, path),
     },
     Service {
@@ -295,7 +296,7 @@ impl Reader<'_> {
     }
 
     fn websocket(&mut self, section: &Section<'_>, path: Option<&PathPattern>) -> Option<Serve> {
-        const DIALECTS: [&str; 5] = ["tallycast", "steps", "plain", "addressed", "cells"];
+        const DIALECTS: [&str; 6] = ["tallycast", "steps", "tally", "plain", "addressed", "cells"];
         let aim = self.aim(section, path);
         let dialect = dialects::read(section, "tallycast", &DIALECTS);
         let (aim, dialect) = (aim?, dialect?);

@@ -17,6 +17,8 @@ struct Reader {
     flying: Vec<u8>,
     stuck: bool,
     room: usize,
+    /// What it is to be told before anything else: the tail has passed it.
+    rest: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -65,6 +67,9 @@ impl World {
         let reader = self.readers.get_mut(&conn).unwrap();
         let place = reader.place.unwrap();
         assert!(place.lagging, "a stuck reader is a laggard");
+        if place.passed {
+            return self.come_back(log, conn);
+        }
         let landed = if reader.flying.is_empty() { 0 } else { random.random_range(1..=reader.flying.len()) };
         reader.got.extend_from_slice(&reader.flying[..landed]);
         reader.flying.clear();
@@ -85,10 +90,51 @@ impl World {
         }
     }
 
+    /// A reader is passed and stays: what it has got is whole messages, and what it missed it never gets.
+    fn passed(&mut self, conn: ConnKey, left: Left) {
+        let reader = self.readers.get_mut(&conn).unwrap();
+        let place = reader.place.unwrap();
+        assert!(place.lagging && reader.rest.is_none(), "passed once");
+        let rest = left.rest.map_or(Vec::new(), |rest| rest.to_vec());
+        assert!(rest.starts_with(&reader.flying), "what flies is in hand");
+        reader.flying.clear();
+        let got = [&reader.got[..], &rest].concat();
+        assert_eq!(got, reader.due[..got.len()]);
+        let ends = reader.messages.iter().scan(0, |end, len| {
+            *end += len;
+            Some(*end)
+        });
+        assert!(got.is_empty() || ends.into_iter().any(|end| end == got.len()), "a message was cut");
+        reader.stuck = true;
+        if place.passed {
+            reader.rest = Some(rest);
+        } else {
+            assert_eq!(got, reader.due, "nothing is missing");
+            reader.got = got;
+        }
+    }
+
+    /// Who was passed takes the rest, and goes on where the log ends.
+    fn come_back(&mut self, log: &mut SendLog, conn: ConnKey) {
+        let reader = self.readers.get_mut(&conn).unwrap();
+        let place = reader.place.unwrap();
+        assert_eq!(log.cursor(place), NOWHERE);
+        reader.got.extend(reader.rest.take().expect("it was passed"));
+        (reader.due, reader.messages, reader.stuck) = (reader.got.clone(), vec![reader.got.len()], false);
+        log.come_back(place, self);
+        let place = self.readers[&conn].place.unwrap();
+        assert!(place.lagging && !place.passed && log.cursor(place) == log.end());
+        log.promote(place, self);
+        assert!(!self.readers[&conn].place.unwrap().lagging);
+    }
+
     /// A reader is no more: what it got must be whole messages once the rest of the one in hand is added.
     fn gone(&mut self, conn: ConnKey, rest: Option<Slice>) {
         let reader = self.readers.remove(&conn).unwrap();
         let mut got = reader.got;
+        if let Some(waiting) = reader.rest {
+            return assert!(rest.is_none() && reader.due.starts_with(&[got, waiting].concat()));
+        }
         let begun = got.len() + reader.flying.len();
         got.extend(rest.iter().flat_map(|rest| rest.iter()));
         assert!(got.len() >= begun, "what flies is in hand");
@@ -104,13 +150,14 @@ impl World {
 
 /// Joins, leaves, short writes, sends in flight, sliced rounds and tails that pass cursors, against readers that simply
 /// remember all that was appended since they joined.
-fn run(seed: u64) -> [usize; 3] {
+fn run(seed: u64) -> [usize; 4] {
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World { completions: random.random_bool(0.5), ..World::default() };
     let mut keys: Slots<OfConnection, ()> = Slots::default();
     let mut log = SendLog::default();
     let tail_bytes_max = if random.random_bool(0.5) { 2000 } else { 500_000 };
-    let (mut passed, mut promoted) = (0, 0);
+    let fate = if random.random_bool(0.5) { Fate::Leaves } else { Fate::Waits };
+    let (mut passed, mut waiting, mut promoted) = (0, 0, 0);
     for step in 0..400_u32 {
         let some = |random: &mut StdRng, world: &World, stuck: bool| {
             let mut fit: Vec<ConnKey> =
@@ -143,7 +190,7 @@ fn run(seed: u64) -> [usize; 3] {
                 };
                 let message: Vec<u8> = (0..len).map(|index| (index as u32 * 7 + step) as u8).collect();
                 log.append(&message);
-                for reader in world.readers.values_mut() {
+                for reader in world.readers.values_mut().filter(|reader| reader.rest.is_none()) {
                     reader.due.extend_from_slice(&message);
                     reader.messages.push(len);
                 }
@@ -157,7 +204,8 @@ fn run(seed: u64) -> [usize; 3] {
             }
             8 => {
                 if let Some(conn) = some(&mut random, &world, true) {
-                    let was = world.readers[&conn].place.unwrap().lagging;
+                    let was = world.readers[&conn].place.unwrap();
+                    let was = was.lagging && !was.passed;
                     world.go_on(&mut log, conn, &mut random);
                     promoted += usize::from(was && !world.readers[&conn].place.unwrap().lagging);
                 }
@@ -166,19 +214,28 @@ fn run(seed: u64) -> [usize; 3] {
                 let released = random.random_bool(0.1);
                 let everyone = random.random_bool(0.5);
                 let gone = match released {
-                    true => log.release(everyone, &mut world),
-                    false => log.trim(tail_bytes_max, &mut world),
+                    true => log.release(everyone, fate, &mut world),
+                    false => log.trim(tail_bytes_max, fate, &mut world),
                 };
                 for Passed { conn, left } in gone {
-                    world.gone(conn, left.rest);
-                    keys.remove(conn);
-                    passed += 1;
+                    match fate {
+                        Fate::Leaves => {
+                            world.gone(conn, left.rest);
+                            keys.remove(conn);
+                            passed += 1;
+                        }
+                        Fate::Waits => {
+                            world.passed(conn, left);
+                            waiting += 1;
+                        }
+                    }
                 }
                 let most = tail_bytes_max * ROUND_TAIL_FACTOR + 2 * (SEGMENT_BYTES_MAX + 1);
                 assert!(released || log.tail_bytes() <= most);
                 let behind = |lagging| {
                     let here = world.readers.values().filter_map(|reader| reader.place);
-                    here.filter(|place| place.lagging == lagging && log.cursor(*place) < log.end()).count()
+                    let here = here.filter(|place| place.lagging == lagging && !place.passed);
+                    here.filter(|place| log.cursor(*place) < log.end()).count()
                 };
                 assert!(!released || behind(true) == 0, "no laggard is left");
                 assert!(!released || !everyone || (behind(false), log.bytes()) == (0, 0), "nobody is behind");
@@ -207,17 +264,17 @@ fn run(seed: u64) -> [usize; 3] {
     }
     log.forget();
     assert_eq!((log.bytes(), log.tail_bytes()), (0, 0), "a log that everyone has read owns nothing");
-    [passed, promoted, world.sends]
+    [passed, waiting, promoted, world.sends]
 }
 
 #[test]
 fn every_reader_gets_every_byte_once() {
-    let mut seen = [0; 3];
+    let mut seen = [0; 4];
     for seed in 0..500 {
         let outcome = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| panic!("replay: run({seed})"));
-        seen = [0, 1, 2].map(|index| seen[index] + outcome[index]);
+        seen = [0, 1, 2, 3].map(|index| seen[index] + outcome[index]);
     }
-    assert!(seen.iter().all(|count| *count > 100), "passed, promoted, sent: {seen:?}");
+    assert!(seen.iter().all(|count| *count > 100), "passed, passed and back, promoted, sent: {seen:?}");
 }
 
 #[test]

@@ -39,8 +39,14 @@ pub enum Dialect {
         /// The name under which the option stands.
         key: String,
     },
-    /// Messages as they are. Cannot say that there was a gap.
-    Plain,
+    /// Votes in sum: a message is the bare id, and what comes is our own `tally`, the present one too. No answer to a vote
+    /// but a refusal.
+    Tally,
+    /// Messages as they are.
+    Plain {
+        /// The text that says that there was a gap, if there is one that can.
+        gap: Option<String>,
+    },
     /// `direct`: a JSON object that names the user whom it is for in this field, and that they get as it is. Cannot say
     /// that there was a gap.
     Addressed {
@@ -159,8 +165,8 @@ impl Dialect {
     /// Whether what it writes are JSON texts.
     fn is_json(&self) -> bool {
         match self {
-            Dialect::Tallycast | Dialect::Steps { .. } | Dialect::Cells => true,
-            Dialect::Plain | Dialect::Addressed { .. } => false,
+            Dialect::Tallycast | Dialect::Steps { .. } | Dialect::Tally | Dialect::Cells => true,
+            Dialect::Plain { .. } | Dialect::Addressed { .. } => false,
             Dialect::Event { of, .. } => of.is_json(),
         }
     }
@@ -170,7 +176,24 @@ impl Dialect {
         match self {
             Dialect::Tallycast => true,
             Dialect::Event { of, .. } => of.knows_positions(),
-            Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } | Dialect::Cells => false,
+            Dialect::Steps { .. }
+            | Dialect::Tally
+            | Dialect::Plain { .. }
+            | Dialect::Addressed { .. }
+            | Dialect::Cells => false,
+        }
+    }
+
+    /// Whether each single step is told: then nothing can stand for several.
+    pub fn wants_steps(&self) -> bool {
+        match self {
+            Dialect::Steps { .. } => true,
+            Dialect::Event { of, .. } => of.wants_steps(),
+            Dialect::Tallycast
+            | Dialect::Tally
+            | Dialect::Plain { .. }
+            | Dialect::Addressed { .. }
+            | Dialect::Cells => false,
         }
     }
 
@@ -178,7 +201,7 @@ impl Dialect {
     /// texts.
     pub fn publication(&self, state: &State, publication: &Publication, scratch: &mut Vec<u8>, each: Each<'_>) {
         match (self, &publication.change) {
-            (Dialect::Tallycast, _) => {
+            (Dialect::Tallycast, _) | (Dialect::Tally, Change::Tally { .. }) => {
                 let at = Some(publication.at());
                 text(scratch, at, each, |out| own::publication(out, state, publication));
             }
@@ -189,7 +212,7 @@ impl Dialect {
                     text(scratch, None, each, |out| bare::step(out, key, option, step.count));
                 }
             }
-            (Dialect::Plain | Dialect::Addressed { .. }, Change::Message(entry)) => {
+            (Dialect::Plain { .. } | Dialect::Addressed { .. }, Change::Message(entry)) => {
                 each(Written { body: raw(&entry.body), attachments: &[], at: None });
             }
             (Dialect::Cells, Change::Table(change)) => bare::change(state, change, scratch, each),
@@ -198,7 +221,11 @@ impl Dialect {
             }
             // The configuration lets none of these arise.
             (
-                Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } | Dialect::Cells,
+                Dialect::Steps { .. }
+                | Dialect::Tally
+                | Dialect::Plain { .. }
+                | Dialect::Addressed { .. }
+                | Dialect::Cells,
                 Change::Message(_) | Change::Tally { .. } | Change::Table(_),
             ) => {}
         }
@@ -210,9 +237,13 @@ impl Dialect {
             Dialect::Tallycast => {
                 text(scratch, Some(snapshot.history.at()), each, |out| own::snapshot(out, snapshot));
             }
+            Dialect::Tally => {
+                let at = snapshot.history.at();
+                text(scratch, Some(at), each, |out| own::counts(out, snapshot.state, at));
+            }
             Dialect::Cells => bare::cells(snapshot.state, scratch, each),
             Dialect::Event { of, .. } => self.wrap(each, |each| of.snapshot(snapshot, scratch, each)),
-            Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } => {}
+            Dialect::Steps { .. } | Dialect::Plain { .. } | Dialect::Addressed { .. } => {}
         }
     }
 
@@ -221,16 +252,47 @@ impl Dialect {
         match self {
             Dialect::Cells => bare::emptied(state, before, scratch, each),
             Dialect::Event { of, .. } => self.wrap(each, |each| of.emptied(state, before, scratch, each)),
-            Dialect::Tallycast | Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } => {}
+            Dialect::Tallycast
+            | Dialect::Steps { .. }
+            | Dialect::Tally
+            | Dialect::Plain { .. }
+            | Dialect::Addressed { .. } => {}
+        }
+    }
+
+    /// Writes that something is missing and what follows continues at `at`, if the dialect can say it.
+    pub fn gap(&self, channel: &str, kind: Kind, at: Position, scratch: &mut Vec<u8>, each: Each<'_>) {
+        match self {
+            Dialect::Tallycast => text(scratch, Some(at), each, |out| own::gap(out, channel, kind, at)),
+            Dialect::Plain { gap: Some(gap) } => each(Written { body: Raw::Text(gap), attachments: &[], at: None }),
+            Dialect::Event { of, .. } => self.wrap(each, |each| of.gap(channel, kind, at, scratch, each)),
+            Dialect::Plain { gap: None }
+            | Dialect::Steps { .. }
+            | Dialect::Tally
+            | Dialect::Addressed { .. }
+            | Dialect::Cells => {}
+        }
+    }
+
+    /// Whether it can say that something is missing, beside the present state.
+    pub fn has_gaps(&self) -> bool {
+        match self {
+            Dialect::Tallycast | Dialect::Plain { gap: Some(_) } => true,
+            Dialect::Event { of, .. } => of.has_gaps(),
+            Dialect::Plain { gap: None }
+            | Dialect::Steps { .. }
+            | Dialect::Tally
+            | Dialect::Addressed { .. }
+            | Dialect::Cells => false,
         }
     }
 
     /// Whether it can say the present state, and so that there was a gap.
     pub fn has_snapshots(&self) -> bool {
         match self {
-            Dialect::Tallycast | Dialect::Cells => true,
+            Dialect::Tallycast | Dialect::Tally | Dialect::Cells => true,
             Dialect::Event { of, .. } => of.has_snapshots(),
-            Dialect::Steps { .. } | Dialect::Plain | Dialect::Addressed { .. } => false,
+            Dialect::Steps { .. } | Dialect::Plain { .. } | Dialect::Addressed { .. } => false,
         }
     }
 
@@ -272,7 +334,8 @@ impl Dialect {
             }
             Dialect::Event { .. }
             | Dialect::Steps { .. }
-            | Dialect::Plain
+            | Dialect::Tally
+            | Dialect::Plain { .. }
             | Dialect::Addressed { .. }
             | Dialect::Cells => {}
         }

@@ -33,21 +33,26 @@ pub fn resumed(out: &mut Vec<u8>, channel: &str, kind: Kind, at: Position) {
     put(out, "}");
 }
 
+/// `{"type":"gap",..}`: what was to come up to `at` does not come; what follows continues there.
+pub fn gap(out: &mut Vec<u8>, channel: &str, kind: Kind, at: Position) {
+    head(out, "gap", channel, kind, at);
+    put(out, "}");
+}
+
+/// The present counts as a `{"type":"tally",..}`; of another state, nothing.
+pub fn counts(out: &mut Vec<u8>, state: &State, at: Position) {
+    if let State::Tally { options, counts } = state {
+        changed(out, at, options, counts);
+        put(out, "}");
+    }
+}
+
 /// `{"type":"tally",..}`, `{"type":"message",..}` or a change of a table. `state` names the options and columns.
 pub fn publication(out: &mut Vec<u8>, state: &State, publication: &Publication) {
     let at = publication.at();
     match (&publication.change, state) {
         (Change::Tally { counts, .. }, State::Tally { options, .. }) => {
-            begin(out, "tally", at);
-            put(out, r#","counts":{"#);
-            for (index, (option, count)) in options.iter().zip(counts).enumerate() {
-                put(out, if index == 0 { "" } else { "," });
-                string(out, &option.id);
-                put(out, ":");
-                number(out, *count);
-            }
-            put(out, r#"},"total":"#);
-            number(out, counts.iter().sum());
+            changed(out, at, options, counts);
         }
         (Change::Message(entry), State::Log) => message(out, at, entry),
         (Change::Table(change), State::Table(table)) => edit(out, at, table.columns(), change),
@@ -165,6 +170,19 @@ fn begin_refused(out: &mut Vec<u8>, id: Option<u64>, code: &str, expected: &str)
     string(out, code);
     put(out, r#","expected":"#);
     string(out, expected);
+}
+
+fn changed(out: &mut Vec<u8>, at: Position, options: &[TallyOption], counts: &[u64]) {
+    begin(out, "tally", at);
+    put(out, r#","counts":{"#);
+    for (index, (option, count)) in options.iter().zip(counts).enumerate() {
+        put(out, if index == 0 { "" } else { "," });
+        string(out, &option.id);
+        put(out, ":");
+        number(out, *count);
+    }
+    put(out, r#"},"total":"#);
+    number(out, counts.iter().sum());
 }
 
 fn tally(out: &mut Vec<u8>, options: &[TallyOption], counts: &[u64]) {

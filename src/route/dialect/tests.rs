@@ -103,7 +103,7 @@ fn ballots_are_read_or_refused() {
     let steps = Dialect::Steps { key: "cid".into() };
     assert_eq!(steps.read(Kind::Vote, Raw::Text("1")), incoming("1", None));
     let binary = Ok(Incoming { content: Content::Binary(b"1"), id: None });
-    assert_eq!(Dialect::Plain.read(Kind::Echo, Raw::Binary(b"1")), binary);
+    assert_eq!(Dialect::Plain { gap: None }.read(Kind::Echo, Raw::Binary(b"1")), binary);
 }
 
 #[test]
@@ -238,9 +238,9 @@ fn events_carry_other_dialects() {
         String::from_utf8(begin).unwrap()
     };
     let said = |body: Body| Change::Message(body.into());
-    let text = told(&event(Dialect::Plain), &State::Log, said(Body::Text("a\"小".into())));
+    let text = told(&event(Dialect::Plain { gap: None }), &State::Log, said(Body::Text("a\"小".into())));
     assert_eq!(text, [format!("{},\"a\\\"小\"]", begin(0))]);
-    let bytes = told(&event(Dialect::Plain), &State::Log, said(Body::Binary([255].as_slice().into())));
+    let bytes = told(&event(Dialect::Plain { gap: None }), &State::Log, said(Body::Binary([255].as_slice().into())));
     let placeholder = r#"{"_placeholder":true,"num":0}"#;
     assert_eq!(bytes, [format!("{},{placeholder}]", begin(1)), "[255]".to_owned()]);
     let own = told(&event(Dialect::Tallycast), &State::Log, said(Body::Text("x".into())));

@@ -18,6 +18,7 @@ use crate::route::{Does, EngineIo, EventRule, Namespace, Speaks, Target};
 use crate::shard::Shard;
 use crate::shard::connection::{Answering, Begins, Pending, Protocol, Read};
 use crate::shard::outgoing::Behind;
+use crate::shard::pace::accepted;
 use crate::wire::engineio::{Data, Version};
 use crate::wire::http;
 use crate::wire::socketio::{self, Args, Argument, Message, Reader};
@@ -325,7 +326,7 @@ impl Shard {
             let known: Vec<&str> = space.events.iter().map(|rule| rule.event.as_str()).collect();
             let mut json = Vec::new();
             own::refused(&mut json, None, "unknown_event", &known.join(", "));
-            return self.reply(key, version, space, id, &json, true);
+            return self.reply(key, version, space, id, &json);
         };
         match does {
             Does::Send => self.send(key, talk, (space, index), id, name, args),
@@ -422,7 +423,7 @@ impl Shard {
             Err(refusal) => {
                 let mut json = Vec::new();
                 own::refusal(&mut json, None, &refusal);
-                self.reply(key, talk.version, space, id, &json, true);
+                self.reply(key, talk.version, space, id, &json);
             }
         }
     }
@@ -462,18 +463,25 @@ impl Shard {
             Ok(Answer::Attached(_) | Answer::Joined { .. }) => return,
             Err(refusal) => own::refusal(&mut json, None, refusal),
         }
-        self.reply(key, version, namespace(endpoint, question.namespace), question.id, &json, result.is_err());
+        let (space, at) = (namespace(endpoint, question.namespace), accepted(result));
+        self.reply_behind(key, version, space, question.id, &json, at);
     }
 
-    /// Acknowledges with one argument; without an acknowledgement that is asked for, a refusal is an event.
-    fn reply(
+    /// Refuses what the engine need not judge.
+    fn reply(&mut self, key: ConnKey, version: Version, space: &Namespace, id: Option<u64>, json: &[u8]) {
+        self.reply_behind(key, version, space, id, json, None);
+    }
+
+    /// Acknowledges with one argument; without an acknowledgement that is asked for, a refusal is an event. `at`: what was
+    /// accepted.
+    fn reply_behind(
         &mut self,
         key: ConnKey,
         version: Version,
         space: &Namespace,
         id: Option<u64>,
         json: &[u8],
-        is_refusal: bool,
+        at: Option<Position>,
     ) {
         // What is written here is text throughout.
         let json = std::str::from_utf8(json).unwrap_or_default();
@@ -481,23 +489,22 @@ impl Shard {
             Some(id) => frames::message(version, &[], |out| {
                 socketio::write_ack(out, &space.name, id, &format!("[{json}]"), 0);
             }),
-            None if is_refusal => event(version, &space.name, REFUSED, json),
+            None if at.is_none() => event(version, &space.name, REFUSED, json),
             None => return,
         };
-        // Everything up to its own publication stands in the log by now: the answer goes behind that.
-        let behind = space.target.as_ref().and_then(|target| self.end_of(key, target, encoding(space, version)));
+        let behind = space.target.as_ref().and_then(|target| self.end_of(key, target, encoding(space, version), at));
         self.push(key, &reply, behind);
     }
 
-    /// Where the log ends that a connection reads in this encoding.
-    fn end_of(&self, key: ConnKey, target: &Target, encoding: Encoding) -> Option<Behind> {
+    /// Where the log ends that a connection reads in this encoding, or will end with what was accepted.
+    fn end_of(&self, key: ConnKey, target: &Target, encoding: Encoding, at: Option<Position>) -> Option<Behind> {
         let mirror = *self.channels.get(&target.channel)?;
         let logs = &self.mirrors.get(mirror)?.logs;
         let subscriptions = &self.conns.get(key)?.subscriptions;
         let of_it = subscriptions.iter().find(|subscription| {
             subscription.mirror == mirror && logs[usize::from(subscription.log)].encoding == encoding
         })?;
-        Some(Behind { mirror, log: of_it.log, offset: logs[usize::from(of_it.log)].log.end() })
+        self.behind(mirror, of_it.log, at)
     }
 }
 
@@ -532,7 +539,8 @@ impl Shard {
                 None => {
                     let mirror = self.channels.get(&target.channel).and_then(|mirror| self.mirrors.get(*mirror));
                     let standing = mirror.and_then(|mirror| mirror.standing.as_ref());
-                    let begins = standing.map_or(Begins::Now, |standing| Begins::Continued(standing.at()));
+                    let told = self.told(key, target, encoding(space, talk.version));
+                    let begins = told.map_or(Begins::Now, Begins::Continued);
                     (begins, Box::default(), standing.map(Told::of))
                 }
             };
@@ -589,7 +597,9 @@ fn event(version: Version, namespace: &str, name: &str, json: &str) -> Vec<u8> {
 fn plain_text(dialect: &Dialect, json: &str) -> Option<String> {
     match dialect {
         Dialect::Event { of, .. } => plain_text(of, json),
-        Dialect::Plain | Dialect::Addressed { .. } | Dialect::Steps { .. } => serde_json::from_str(json).ok(),
+        Dialect::Plain { .. } | Dialect::Tally | Dialect::Addressed { .. } | Dialect::Steps { .. } => {
+            serde_json::from_str(json).ok()
+        }
         Dialect::Tallycast | Dialect::Cells => None,
     }
 }

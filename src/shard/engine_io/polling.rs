@@ -345,13 +345,16 @@ impl Shard {
         }
         .unwrap_or_default();
         touched.extend(conn.subscriptions.iter().map(|subscription| (subscription.mirror, subscription.log)));
-        while frames.len() < bytes_max
-            && frames::count(&frames, packets_max) < packets_max
-            && let Some((parts, slice)) = gather(conn.outgoing.as_deref(), &conn.subscriptions, &self.mirrors)
-        {
-            frames.extend_from_slice(&slice);
-            settle(conn.outgoing.as_deref_mut(), &mut conn.subscriptions, &mut self.mirrors, &parts, slice.len());
+        while frames.len() < bytes_max && frames::count(&frames, packets_max) < packets_max {
+            let Some(conn) = self.conns.get_mut(key) else { return frames };
+            if let Some((parts, slice)) = gather(conn.outgoing.as_deref(), &conn.subscriptions, &self.mirrors) {
+                frames.extend_from_slice(&slice);
+                settle(conn.outgoing.as_deref_mut(), &mut conn.subscriptions, &mut self.mirrors, &parts, slice.len());
+            } else if !self.come_back(key) {
+                break;
+            }
         }
+        let Some(conn) = self.conns.get_mut(key) else { return frames };
         conn.outgoing = conn.outgoing.take().filter(|outgoing| !outgoing.is_empty());
         frames
     }

@@ -32,7 +32,7 @@ pub(in crate::shard) fn told_before(conn: &Conn) -> Option<&Told> {
 
 impl Told {
     pub(super) fn of(standing: &Standing) -> Told {
-        Told { present: standing.present.clone(), listeners: standing.listeners, rows: standing.rows() }
+        Told { present: standing.present.clone(), listeners: standing.listeners, rows: standing.rows_most }
     }
 
     /// What is different now. `notices`: names are told.

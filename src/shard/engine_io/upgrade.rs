@@ -111,11 +111,12 @@ impl Shard {
     fn move_session(&mut self, key: ConnKey) -> bool {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.stage == Stage::Open) else { return true };
+        let holds = conn.outgoing.as_ref().is_some_and(|outgoing| outgoing.waits_for_news());
         let Protocol::EngineIo(session) = &mut conn.protocol else { return true };
         let Session { talk, carrier: Carrier::Polling(polling), .. } = &mut **session else { return true };
         let Upgrade::Moving(to, until) = polling.upgrade else { return true };
         let asks = talk.client.as_ref().is_some_and(super::Client::asks);
-        if (asks || polling.posted.is_some()) && now < until {
+        if (asks || holds || polling.posted.is_some()) && now < until {
             return false;
         }
         if polling.posted.is_some() {
@@ -136,6 +137,9 @@ impl Shard {
             client: talk.client.as_mut().map(super::Client::hand_over),
         };
         talk.heartbeat.due = now + ENGINE_IO_UPGRADE_WAIT;
+        if holds {
+            self.flush_for(key);
+        }
         self.refuse_unanswered(key, &moved, &replies);
         let resume = self.resume_points(key, &moved);
         let frames = self.take_frames(key, usize::MAX, usize::MAX, &mut Vec::new());

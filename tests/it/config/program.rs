@@ -43,6 +43,17 @@ fn check_prints_what_a_configuration_will_do() {
     let (code, stdout, _) = output(&["check", path]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("\nroutes (4)\n"), "{stdout}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/bench.toml");
+    let (code, stdout, _) = output(&["check", path]);
+    assert_eq!(code, Some(0));
+    for line in [
+        "  bench  group  messages       history 1  slow: skip, senders get their own",
+        "  vote   vote   4 options      history 1  at most 20 a second",
+        "  main  /bench  WebSocket  bench  plain, gap \"gap\"",
+        "  main  /vote   WebSocket  vote   tally",
+    ] {
+        assert!(stdout.lines().any(|printed| printed == line), "{stdout}\nlacks {line}");
+    }
 }
 
 #[test]

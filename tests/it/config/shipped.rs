@@ -97,7 +97,9 @@ fn dialect_words(dialect: &Dialect) -> String {
     match dialect {
         Dialect::Tallycast => "tallycast".to_owned(),
         Dialect::Steps { key } => format!("steps {key}"),
-        Dialect::Plain => "plain".to_owned(),
+        Dialect::Tally => "tally".to_owned(),
+        Dialect::Plain { gap: None } => "plain".to_owned(),
+        Dialect::Plain { gap: Some(gap) } => format!("plain {gap}"),
         Dialect::Addressed { to } => format!("addressed {to}"),
         Dialect::Cells => "cells".to_owned(),
         Dialect::Event { namespace, event, of } => format!("{namespace} {event} {}", dialect_words(of)),

@@ -8,6 +8,7 @@ mod process;
 mod resume;
 mod rows;
 pub(crate) mod server;
+mod slow;
 pub(crate) mod socket;
 mod socket_io;
 

@@ -20,6 +20,7 @@ mod random;
 mod scenarios;
 mod scene;
 mod setup;
+mod slow;
 mod talks;
 mod wire;
 mod world;
@@ -28,9 +29,10 @@ const SEEDS: u64 = 1000;
 const SEED_FIRST: u64 = 1;
 
 /// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
-const MUST_HAPPEN: [&str; 134] = [
+const MUST_HAPPEN: [&str; 143] = [
     "bad: closed for it",
     "bare: absent",
+    "bare: gap",
     "bare: kept message",
     "bare: message for all",
     "bare: message for one",
@@ -101,6 +103,7 @@ const MUST_HAPPEN: [&str; 134] = [
     "sio: connects with since",
     "sio: echo",
     "sio: event of our own dialect",
+    "sio: gap",
     "sio: greeted",
     "sio: handshake v3, WebSocket",
     "sio: handshake v3, polling",
@@ -137,6 +140,8 @@ const MUST_HAPPEN: [&str; 134] = [
     "steps: refused",
     "steps: vote seen",
     "stream: change of a table",
+    "stream: gap",
+    "stream: latest state",
     "stream: listeners",
     "stream: own message passed over",
     "stream: publication",
@@ -146,6 +151,8 @@ const MUST_HAPPEN: [&str; 134] = [
     "stream: snapshot behind a gap",
     "stream: snapshot for a bogus position",
     "stream: snapshot instead of a replay",
+    "stream: sum",
+    "stream: sum of a table",
     "table: accepted",
     "table: refused",
     "table: stale",
@@ -153,6 +160,9 @@ const MUST_HAPPEN: [&str; 134] = [
     "talk: accepted for all",
     "talk: accepted for one",
     "talk: refused",
+    "tally: latest state",
+    "tally: refused",
+    "tally: tally",
     "web: 304",
     "web: absent",
     "web: change accepted",

@@ -101,6 +101,11 @@ impl Life {
         &self.tables[revision as usize]
     }
 
+    /// Whether the engine had told of this position: the end of a publication, or the beginning.
+    pub(crate) fn is_end(&self, revision: u64) -> bool {
+        revision == 0 || self.ends.contains(&revision)
+    }
+
     /// Where the next publication ends that `me`, who has all up to `revision`, gets.
     pub(crate) fn next_end(&self, revision: u64, me: Option<Origin>) -> Option<u64> {
         let is_own = |end: u64| me.is_some() && self.skips[end as usize - 1] == me;

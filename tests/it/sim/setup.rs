@@ -9,7 +9,7 @@ use tallycast::engine::{CellValue, ChannelSpec, ClassId, Column, Data, TableSpec
 use tallycast::kind::{Kind, Manners};
 use tallycast::route::{
     Aim, Class, Connected, Dialect, DialectId, Does, EngineIo, EventRule, Heartbeat, Listener, Namespace, Origins,
-    PageId, PathPattern, Pattern, Route, Serve, Setup, SharedSetup, Speaks, Target,
+    PageId, PathPattern, Pattern, Route, Serve, Setup, SharedSetup, Slow, Speaks, Target,
 };
 
 use super::random::Random;
@@ -26,6 +26,8 @@ pub(crate) const HEARTBEAT: &str = "*heartbeat from serve";
 pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 /// Who listens beside the usual clients in a seed with a crowd: more than one flush serves.
 const CROWD: usize = FLUSH_SENDS_MAX + 40;
+/// What a dialect without a `type` says where messages are missing.
+pub(crate) const GAP: &str = "messages are missing here";
 /// A vote said yes.
 pub(crate) const ACCEPTED: &str = "投票成功";
 /// What GET without upgrade answers on a WebSocket's path.
@@ -133,6 +135,10 @@ pub(crate) struct Knobs {
     pub(crate) recent: usize,
     /// Different names of a channel's listeners.
     pub(crate) users_max: usize,
+    /// What becomes of slow readers of votes and the table, and of all others.
+    pub(crate) slow: [Slow; 2],
+    /// The paces of votes and the table, and of all others.
+    pub(crate) rates: [Option<u16>; 2],
 }
 
 impl Knobs {
@@ -172,6 +178,8 @@ impl Knobs {
             stops: random.chance(30),
             recent: random.pick(&[0, 2]),
             users_max: random.pick(&[2, 1000, 1000]),
+            slow: [random.pick(&[Slow::Close, Slow::Latest]), random.pick(&[Slow::Close, Slow::Skip])],
+            rates: [(); 2].map(|()| random.pick(&[None, None, Some(1), Some(20), Some(1000)])),
         }
     }
 
@@ -195,6 +203,8 @@ impl Knobs {
             stops: false,
             recent: 0,
             users_max: 1000,
+            slow: [Slow::Close; 2],
+            rates: [None; 2],
         }
     }
 }
@@ -215,12 +225,10 @@ pub(crate) fn setup(knobs: &Knobs) -> SharedSetup {
     let echoing = Manners { echo_sender: true, ..Manners::default() };
     let told = Manners { notices: true, ..Manners::default() };
     let keeping = Manners { keep_for_absent: true, ..Manners::default() };
-    let class = |pattern, kind, data, idle, manners| Class {
-        pattern,
-        kind,
-        spec: Some(spec(data, idle, knobs)),
-        heartbeat: None,
-        manners,
+    let class = |pattern, kind, data, idle, manners| {
+        let sort = usize::from(!matches!(kind, Kind::Vote | Kind::Table));
+        let (slow, max_rate) = (knobs.slow[sort], knobs.rates[sort]);
+        Class { pattern, kind, spec: Some(spec(data, idle, knobs)), heartbeat: None, manners, slow, max_rate }
     };
     let classes = vec![
         class(name("poll/lunch"), Kind::Vote, tally.clone(), None, plain.clone()),
@@ -249,9 +257,10 @@ pub(crate) fn setup(knobs: &Knobs) -> SharedSetup {
             optional: false,
         }],
         classes,
-        dialects: [Dialect::Tallycast, steps("uid"), steps("cid"), Dialect::Plain, addressed, Dialect::Cells]
+        dialects: [Dialect::Tallycast, steps("uid"), steps("cid"), plain_dialect(knobs), addressed, Dialect::Cells]
             .into_iter()
-            .chain(events())
+            .chain(events(knobs))
+            .chain([Dialect::Tally])
             .collect(),
         routes: routes(),
     })
@@ -277,18 +286,30 @@ const NAMESPACES: [(&str, &str, Dialect, &str, u16); 7] = [
     ("/table", "change", Dialect::Tallycast, "table/people", 8),
     ("/test", "input-change", Dialect::Cells, "table/people", 8),
     ("/poll", "vote", Dialect::Tallycast, "poll/lunch", 0),
-    ("/plain", "message", Dialect::Plain, "room/lobby", 4),
+    ("/plain", "message", Dialect::Plain { gap: None }, "room/lobby", 4),
     ("/news", "news", Dialect::Tallycast, "news", 2),
     ("/lunch", "vote", Dialect::Tallycast, "poll/lunch", 0),
 ];
 
+/// Votes in sum: behind the dialects of these namespaces.
+const TALLY: u8 = EVENTS + NAMESPACES.len() as u8;
+
+fn plain_dialect(knobs: &Knobs) -> Dialect {
+    Dialect::Plain { gap: (knobs.slow[1] == Slow::Skip).then(|| GAP.to_owned()) }
+}
+
 /// The first of the dialects of these namespaces.
 const EVENTS: u8 = 6;
 
-fn events() -> impl Iterator<Item = Dialect> {
-    NAMESPACES.into_iter().map(|(namespace, event, of, _, _)| {
-        // What a constant cannot have: a key that is on the heap.
-        let of = if namespace == "/poll" { Dialect::Steps { key: "uid".into() } } else { of };
+fn events(knobs: &Knobs) -> impl Iterator<Item = Dialect> {
+    let plain = plain_dialect(knobs);
+    NAMESPACES.into_iter().map(move |(namespace, event, of, _, _)| {
+        // What a constant cannot have: a text that is on the heap.
+        let of = match namespace {
+            "/poll" => Dialect::Steps { key: "uid".into() },
+            "/plain" => plain.clone(),
+            _ => of,
+        };
         Dialect::Event { namespace: namespace.into(), event: event.into(), of: Box::new(of) }
     })
 }
@@ -351,6 +372,7 @@ fn routes() -> Vec<Route> {
         (exact("/get_new_vote"), socket(target(), 1)),
         (exact("/get_new_vote"), poll),
         (exact("/message"), socket(target(), 2)),
+        (exact("/tally"), socket(target(), TALLY)),
         (exact("/message"), Serve::Text { text: PLAIN.into() }),
         (exact("/ticket"), form("nid")),
         (exact("/vote"), form("uid")),

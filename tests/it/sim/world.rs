@@ -261,9 +261,9 @@ impl World {
         let limits = &self.scene.knobs.limits;
         for (id, core) in self.cores.iter().enumerate() {
             let census = core.shard.census();
-            // Our own dialect over two transports, and steps under two keys, or another that is bare; and each of two
+            // Our own dialect over two transports, and steps under two keys and tallies, or another that is bare; and each of two
             // as events, for both versions of Engine.IO.
-            let logs = census.mirrors * 8;
+            let logs = census.mirrors * 9;
             let most = logs * (limits.log_bytes_max + 2 * SEGMENT_BYTES_MAX);
             assert!(census.send_log_bytes <= most, "core {id}: {census:?}, {most} bytes in {logs} logs at most");
             // Behind the bound, what is under way may still be answered: a snapshot, a body, a message.

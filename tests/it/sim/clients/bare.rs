@@ -8,7 +8,7 @@ use super::visitor::{Visit, Visitor};
 use super::{Hears, percent, query};
 use crate::sim::model::Entry;
 use crate::sim::scene::Scene;
-use crate::sim::setup::{NAMES, Sort, TEXT_BYTES_MAX};
+use crate::sim::setup::{GAP, NAMES, Sort, TEXT_BYTES_MAX};
 use crate::sim::wire::json;
 
 /// See the module.
@@ -24,6 +24,8 @@ pub(crate) struct Talker {
     floor: Option<(usize, u64)>,
     /// How the channel stood when the handshake's response was read.
     opened: Option<(usize, u64)>,
+    /// It was told that messages are missing; behind that it has seen none. How the channel stood then.
+    gap: Option<(usize, u64)>,
     /// To the group, on this connection.
     sent: Vec<Entry>,
     /// Refusals that are to come, and messages that nobody may have been there for.
@@ -46,6 +48,7 @@ impl Talker {
             seen: None,
             floor: None,
             opened: None,
+            gap: None,
             sent: Vec::new(),
             wrong: Vec::new(),
             maybe_absent: 0,
@@ -104,12 +107,25 @@ impl Talker {
         (earliest + 1, lives[life].next_end(latest, self.me))
     }
 
+    /// Where the first message stands, at most, that it gets behind a gap.
+    fn behind_gap(&self, life: usize, scene: &Scene) -> Option<u64> {
+        let end = self.gap.filter(|(of, _)| *of == life).map_or(0, |(_, end)| end);
+        scene.model.channels[&self.channel].lives[life].next_end(end, self.me)
+    }
+
     /// Each message of others once, in order, from the joining on.
     fn message(&mut self, bytes: &[u8], text: bool, scene: &mut Scene) {
         let found = scene.model.find(&self.channel, bytes);
         let shown = String::from_utf8_lossy(bytes).into_owned();
         let (life, revision) = found.unwrap_or_else(|| panic!("{}: nobody said {shown:?}", self.visit.who));
         match self.seen {
+            _ if self.gap.is_some() => {
+                let latest = self.behind_gap(life, scene);
+                let right = self.seen.is_none_or(|seen| (life, revision) > seen);
+                let right = right && latest.is_none_or(|latest| revision <= latest);
+                assert!(right, "{}: {revision} behind {:?}: {shown:?}", self.visit.who, self.gap);
+                self.gap = None;
+            }
             None => {
                 let (earliest, latest) = self.first(life, scene);
                 let right = revision >= earliest && latest.is_none_or(|latest| revision <= latest);
@@ -203,7 +219,7 @@ impl Visitor for Talker {
     }
 
     fn begin(&mut self, scene: &mut Scene) -> String {
-        (self.seen, self.opened, self.me) = (None, None, None);
+        (self.seen, self.opened, self.me, self.gap) = (None, None, None, None);
         self.floor = scene.model.floor(&self.channel);
         self.sent.clear();
         self.wrong.clear();
@@ -226,6 +242,11 @@ impl Visitor for Talker {
                 assert!(!matches!(code, 1002 | 1003 | 1007 | 1009 | 1011), "{}: closed by {code}", self.visit.who);
             }
             Seen::Text(text) if text.starts_with("{\"error\":") => self.refused(&text, scene),
+            Seen::Text(text) if text == GAP => {
+                let lives = &scene.model.channel(&self.channel).lives;
+                self.gap = lives.last().map(|life| (lives.len() - 1, life.end()));
+                scene.coverage.hit("bare: gap");
+            }
             Seen::Text(text) => self.message(text.as_bytes(), true, scene),
             Seen::Binary(bytes) => self.message(&bytes, false, scene),
         }
@@ -255,6 +276,7 @@ impl Visitor for Talker {
         assert!(self.wrong.is_empty(), "{}: not refused yet: {:?}", self.visit.who, self.wrong);
         let present = scene.model.channel(&self.channel).lives.len() - 1;
         let missing = match self.seen {
+            _ if self.gap.is_some() => self.behind_gap(present, scene),
             Some((life, seen)) => {
                 assert_eq!(life, present, "{}: shown another life", self.visit.who);
                 scene.model.channel(&self.channel).lives[life].next_end(seen, self.me)

@@ -22,6 +22,7 @@ pub(crate) mod steps;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod talk;
+pub(crate) mod tally;
 pub(crate) mod visitor;
 pub(crate) mod web;
 pub(crate) mod ws;
@@ -118,7 +119,7 @@ pub(crate) fn population(random: &mut Random, crowd: usize) -> Vec<Box<dyn Clien
             });
             continue;
         }
-        clients.push(match random.below(11) {
+        clients.push(match random.below(12) {
             0 | 1 => Box::new(ws::Listener::new(&who("ws"), channel, stuck)),
             2 => Box::new(sse::Listener::new(&who("sse"), channel, None, stuck)),
             3 => Box::new(long_poll::Poller::new(&who("poll"), channel)),
@@ -126,6 +127,7 @@ pub(crate) fn population(random: &mut Random, crowd: usize) -> Vec<Box<dyn Clien
             6 => Box::new(cookie::Browser::new(&who("cookie"), random.upto(3))),
             7 | 8 => Box::new(web::Web::new(&who("web"))),
             9 => Box::new(echo::Echo::new(&who("echo"))),
+            10 => Box::new(tally::Voter::new(&who("tally"), stuck)),
             _ => Box::new(bad::Bad::new(&who("bad"))),
         });
     }

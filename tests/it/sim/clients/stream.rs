@@ -1,7 +1,10 @@
 //! The judge of one listener's stream in our own dialect, whatever carries it: WebSocket, event stream or long-poll.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tallycast::engine::Origin;
+use tallycast::route::Slow;
 
 use super::grid::Grid;
 use super::people::People;
@@ -46,6 +49,8 @@ pub(crate) struct Stream {
     people: People,
     /// Of a table, as it was told.
     pub(crate) grid: Grid,
+    /// Cells (row and column) that were left out because they are written again later, and where they were written.
+    owed: BTreeMap<(String, String), u64>,
 }
 
 impl Stream {
@@ -63,6 +68,7 @@ impl Stream {
             replayed: 0,
             people: People::default(),
             grid: Grid::default(),
+            owed: BTreeMap::new(),
         }
     }
 
@@ -107,6 +113,7 @@ impl Stream {
         match word(&message, "type") {
             "snapshot" => self.snapshot(&message, scene),
             "resumed" => self.resumed(&message, scene),
+            "gap" => self.gap(&message, scene),
             "tally" | "message" | "cells" | "row_inserted" | "row_moved" | "row_deleted" => {
                 let told = self.listeners.is_some() && self.people.is_told(&self.channel);
                 assert!(told, "{}: who is there comes before {message}", self.who);
@@ -139,9 +146,13 @@ impl Stream {
         check_state(message, at, &self.channel, scene);
         if self.begun {
             let before = self.at.expect("it has begun");
-            let later = at.epoch != before.epoch || at.revision > before.revision;
+            // Of what a slow reader missed, nothing may have had a position.
+            let slow = scene.knobs.slow[0] == Slow::Latest && at.revision == before.revision;
+            let later = at.epoch != before.epoch || at.revision > before.revision || slow;
             assert!(later, "{}: a gap from {before} to {at}", self.who);
-            scene.coverage.hit("stream: snapshot behind a gap");
+            let slow = scene.knobs.slow[0] == Slow::Latest && scene.knobs.inbox_max >= 1000;
+            scene.coverage.hit(if slow { "stream: latest state" } else { "stream: snapshot behind a gap" });
+            self.begins_anew();
         } else {
             scene.model.check_floor(&self.channel, at, self.floor);
             scene.coverage.hit(match self.asked {
@@ -152,8 +163,31 @@ impl Stream {
         }
         if self.sort() == Sort::Table {
             self.grid = Grid::of(&message["state"]);
+            self.owed.clear();
         }
         self.begun = true;
+        self.at = Some(at);
+    }
+
+    /// Behind a gap everyone who is there is told anew.
+    fn begins_anew(&mut self) {
+        self.listeners = None;
+        self.people = People::default();
+    }
+
+    /// It was too slow, and something is missing.
+    fn gap(&mut self, message: &Value, scene: &mut Scene) {
+        let at = At::read(word(message, "at"));
+        assert_eq!(word(message, "channel"), self.channel, "{}", self.who);
+        assert_eq!(word(message, "kind"), self.sort().kind(), "{}", self.who);
+        let before = self.at.expect("it has begun");
+        let told = self.begun && at.epoch == before.epoch && at.revision >= before.revision;
+        assert!(told, "{}: a gap from {before} to {at}", self.who);
+        let _ = scene.model.life(&self.channel, at);
+        assert_eq!(scene.knobs.slow[1], Slow::Skip, "{}: {message}", self.who);
+        assert!(!matches!(self.sort(), Sort::Vote | Sort::Table), "{}: {message}", self.who);
+        scene.coverage.hit(if at == before { "stream: gap without a message" } else { "stream: gap" });
+        self.begins_anew();
         self.at = Some(at);
     }
 
@@ -178,6 +212,9 @@ impl Stream {
         let at = At::read(word(message, "at"));
         assert_eq!(at.epoch, before.epoch, "{}: another epoch without a word", self.who);
         let life = scene.model.life(&self.channel, at);
+        if scene.knobs.rates[0].is_some() && matches!(self.sort(), Sort::Vote | Sort::Table) {
+            return self.sum(message, before, at, scene);
+        }
         // Nothing is conflated while there is no pace: every publication comes, and each by itself. But what was said on
         // this connection itself is passed over.
         let follows = life.may_follow(before.revision, at.revision, self.me, self.formerly, self.replayed);
@@ -197,6 +234,56 @@ impl Stream {
         }
         scene.coverage.hit("stream: publication");
         self.at = Some(at);
+    }
+
+    /// A publication of a paced channel: it may stand for several, and never leads back.
+    fn sum(&mut self, message: &Value, before: At, at: At, scene: &mut Scene) {
+        let life = scene.model.life(&self.channel, at);
+        let later = at.revision > before.revision && life.is_end(at.revision);
+        assert!(later, "{}: behind {before} comes {message}", self.who);
+        if life.next_end(before.revision, None) != Some(at.revision) {
+            scene.coverage.hit("stream: sum");
+        }
+        let life = scene.model.life(&self.channel, at);
+        match life.entry(at.revision) {
+            Entry::Table(_) => {
+                if at.revision > before.revision + 1 {
+                    scene.coverage.hit("stream: sum of a table");
+                }
+                for revision in before.revision + 1..=at.revision {
+                    let Entry::Table(change) = life.entry(revision) else { panic!("a table has changes") };
+                    let written = if revision == at.revision { message } else { &Value::Null };
+                    self.owe(change.json(&At { revision, ..at }.to_string()), revision, written);
+                }
+                self.grid.change(message, at.revision);
+                if self.owed.is_empty() {
+                    assert_eq!(self.grid.rows, life.table(at.revision).rows, "{}: the table at {at}", self.who);
+                }
+            }
+            _ => check_counts(message, life.counts(at.revision)),
+        }
+        scene.coverage.hit("stream: publication");
+        self.at = Some(at);
+    }
+
+    /// What a change writes and the message does not is written again later; nothing else is left out.
+    fn owe(&mut self, mut change: Value, revision: u64, message: &Value) {
+        if change == *message && change["type"] != "cells" {
+            assert!(self.owed.is_empty(), "{}: rows change, and these are owed: {:?}", self.who, self.owed);
+            return;
+        }
+        assert_eq!(word(&change, "type"), "cells", "{}: left out: {change}", self.who);
+        let told = message["cells"].as_array().cloned().unwrap_or_default();
+        let cells = change["cells"].as_array().expect("a list").clone();
+        let key = |cell: &Value| (word(cell, "row").to_owned(), word(cell, "column").to_owned());
+        for cell in &cells {
+            self.owed.remove(&key(cell));
+            if !told.contains(cell) {
+                self.owed.insert(key(cell), revision);
+            }
+        }
+        change["cells"] = cells.into_iter().filter(|cell| told.contains(cell)).collect();
+        assert!(message.is_null() || change == *message, "{}: {message} of {change}", self.who);
     }
 
     /// The answer to a long-poll that began by [`begin`](Stream::begin). True if it had waited in vain.
@@ -245,6 +332,7 @@ impl Stream {
         let missing = life.next_end_beside(at.revision, &[self.me, self.formerly]);
         assert_eq!(missing, None, "{}: at rest, {} at {at} of {}", self.who, self.channel, life.end());
         if self.sort() == Sort::Table {
+            assert!(self.owed.is_empty(), "{}: at rest: {:?}", self.who, self.owed);
             assert_eq!(self.grid.rows, life.table(life.end()).rows, "{}: the table at rest", self.who);
         }
         self.people.check_rest(&self.who, &self.channel, self.me, scene);
@@ -277,7 +365,7 @@ pub(crate) fn check_state(message: &Value, at: At, channel: &str, scene: &Scene)
     }
 }
 
-fn check_counts(message: &Value, expected: &[u64; OPTIONS.len()]) {
+pub(crate) fn check_counts(message: &Value, expected: &[u64; OPTIONS.len()]) {
     let counts = message["counts"].as_object().unwrap_or_else(|| panic!("no counts: {message}"));
     assert_eq!(counts.len(), OPTIONS.len(), "{message}");
     for (id, count) in OPTIONS.iter().zip(expected) {

@@ -6,6 +6,7 @@ use tallycast::engine::Origin;
 use crate::sim::clients::stream::{number, word};
 use crate::sim::model::{Entry, Life, option};
 use crate::sim::scene::Scene;
+use crate::sim::setup::GAP;
 
 /// Messages as they are, or votes one by one.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Bare {
     seen: Option<(usize, u64)>,
     /// What every answer before it asked to join had reached.
     floor: Option<(usize, u64)>,
+    /// It was told that messages are missing; behind that it has seen none. How the channel stood then.
+    gap: Option<(usize, u64)>,
     /// How the channel stood when it heard that it has joined.
     joined: Option<(usize, u64)>,
 }
@@ -31,6 +34,7 @@ impl Bare {
             formerly: None,
             seen: None,
             floor: scene.model.floor(channel),
+            gap: None,
             joined: None,
         }
     }
@@ -68,6 +72,13 @@ impl Bare {
 
     fn follows(&mut self, (life, revision): (usize, u64), what: &dyn std::fmt::Display, scene: &mut Scene) {
         match self.seen {
+            _ if self.gap.is_some() => {
+                let latest = self.behind_gap(life, scene);
+                let right = self.seen.is_none_or(|seen| (life, revision) > seen);
+                let right = right && latest.is_none_or(|latest| revision <= latest);
+                assert!(right, "{}: {revision} behind {:?}: {what}", self.who, self.gap);
+                self.gap = None;
+            }
             None => {
                 let floor = self.floor.filter(|(floor, _)| *floor == life).map_or(0, |(_, revision)| revision);
                 let earliest = floor.saturating_sub(self.recent(scene)) + 1;
@@ -89,8 +100,19 @@ impl Bare {
         self.seen = Some((life, revision));
     }
 
+    /// Where the first message stands, at most, that it gets behind a gap.
+    fn behind_gap(&self, life: usize, scene: &Scene) -> Option<u64> {
+        let end = self.gap.filter(|(of, _)| *of == life).map_or(0, |(_, end)| end);
+        self.life(life, scene).next_end_beside(end, &[self.me, self.formerly])
+    }
+
     /// A message.
     pub(super) fn message(&mut self, bytes: &[u8], text: bool, scene: &mut Scene) {
+        if text && bytes == GAP.as_bytes() {
+            let lives = &scene.model.channel(self.channel).lives;
+            self.gap = lives.last().map(|life| (lives.len() - 1, life.end()));
+            return scene.coverage.hit("sio: gap");
+        }
         let shown = String::from_utf8_lossy(bytes).into_owned();
         let found = scene.model.find(self.channel, bytes);
         let found = found.unwrap_or_else(|| panic!("{}: nobody said {shown:?}", self.who));
@@ -131,6 +153,7 @@ impl Bare {
     pub(super) fn check_rest(&self, scene: &Scene) {
         let present = scene.model.channels[self.channel].lives.len() - 1;
         let missing = match self.seen {
+            _ if self.gap.is_some() => self.behind_gap(present, scene),
             Some((life, seen)) => {
                 assert_eq!(life, present, "{}: shown another life", self.who);
                 self.life(life, scene).next_end_beside(seen, &[self.me, self.formerly])
