@@ -35,7 +35,7 @@ const WARM_UP: usize = 20;
 type Row = (&'static str, &'static str, fn() -> Box<Act>);
 type Act = dyn FnMut() -> usize;
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     ("round", "delivery: the send log alone, one message a round to 1000", || rounds(1)),
     ("round16", "delivery: the send log alone, 16 messages a round to 1000 (16 deliveries in one send)", || rounds(16)),
     ("delivery", "delivery: a text in, to 1000 out", deliveries),
@@ -44,6 +44,7 @@ const ROWS: [Row; 10] = [
     ("vote", "vote: bare, ten a read of 200 voters, each told to all in one send a turn", || {
         votes(Poll::new(200, 0, 10))
     }),
+    ("vote_paced", "vote: bare, ten a read of 200 voters, 20 tallies a second", || votes(Poll::paced(200, 0, 10))),
     ("vote_own", "vote: our own dialect (JSON), each acknowledged, one tally a turn", || {
         votes(Poll::own_dialect(200, 0, 10))
     }),

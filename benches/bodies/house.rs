@@ -52,6 +52,13 @@ kind = "vote"
 options = [{ id = "1", label = "1" }, { id = "2", label = "2" }, { id = "3", label = "3" }, { id = "4", label = "4" }]
 
 [[channel]]
+name = "vote"
+kind = "vote"
+options = [{ id = "1", label = "1" }, { id = "2", label = "2" }, { id = "3", label = "3" }, { id = "4", label = "4" }]
+slow = "latest"
+max_rate = 20
+
+[[channel]]
 pattern = "room/*"
 kind = "group"
 echo_sender = true
@@ -77,6 +84,13 @@ serve = "websocket"
 channel = "steps"
 dialect = "steps"
 key = "cid"
+
+[[route]]
+listener = "main"
+path = "/vote"
+serve = "websocket"
+channel = "vote"
+dialect = "tally"
 
 [[route]]
 listener = "main"

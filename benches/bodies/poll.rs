@@ -26,6 +26,11 @@ impl Poll {
         Poll::on("/steps", voters, listeners, frames, |option| option.into())
     }
 
+    /// Paced: each vote is answered by the next tally alone, of which there are 20 a second.
+    pub(crate) fn paced(voters: usize, listeners: usize, frames: usize) -> Poll {
+        Poll::on("/vote", voters, listeners, frames, |option| option.into())
+    }
+
     /// In our own dialect: JSON in, one tally for each batch out, and a yes for each vote.
     pub(crate) fn own_dialect(voters: usize, listeners: usize, frames: usize) -> Poll {
         Poll::on("/c/steps", voters, listeners, frames, |option| format!(r#"{{"choice":"{option}"}}"#))

@@ -20,6 +20,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let rows = [
         ("ours", Poll::new(voters, 0, FRAMES)),
         ("ours_to_1000", Poll::new(voters, sized(1000, 10), FRAMES)),
+        ("ours_paced", Poll::paced(voters, 0, FRAMES)),
         ("ours_own_dialect", Poll::own_dialect(voters, 0, FRAMES)),
     ];
     for (name, mut poll) in rows {

@@ -4,6 +4,7 @@ pub mod hash;
 pub mod io;
 pub mod keys;
 pub mod limits;
+pub mod rarely;
 pub mod segment;
 pub mod slots;
 pub mod time;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::keys::{ConnKey, ListenerId, SessionKey};
 use crate::base::limits::Limits;
+use crate::base::rarely::Rarely;
 use crate::base::segment::Slice;
 use crate::base::time::Time;
 use crate::engine::history::History;
@@ -41,13 +42,13 @@ pub struct Mirror {
     /// One per encoding that is listened to; never removed while the mirror lives, so that an index stays good.
     pub logs: Vec<EncodedLog>,
     /// Connections whose poll is parked here.
-    pub parked: Vec<ConnKey>,
+    pub parked: Rarely<ConnKey>,
     /// Sessions with polls parked here.
-    pub sessions: Vec<SessionKey>,
+    pub sessions: Rarely<SessionKey>,
     /// Reads that wait until it is live.
     pub reads: u32,
     /// Answers that came before their publication: the inbox had overflowed.
-    pub early: Vec<Outcome>,
+    pub early: Rarely<Outcome>,
     /// The listener count that the engine was told last.
     pub reported: u32,
     /// Unused since then.
@@ -56,7 +57,7 @@ pub struct Mirror {
     pub lingers: bool,
     /// Its pace, if it has one.
     pub pace: Option<Box<Pace>>,
-    cached: Vec<(View, Position, Slice)>,
+    cached: Rarely<(View, Position, Slice)>,
 }
 
 /// A send log and what it is written in.
@@ -128,15 +129,15 @@ impl Mirror {
             attaching: Some(number),
             standing: None,
             logs: Vec::new(),
-            parked: Vec::new(),
-            sessions: Vec::new(),
+            parked: Rarely::default(),
+            sessions: Rarely::default(),
             reads: 0,
-            early: Vec::new(),
+            early: Rarely::default(),
             reported: 0,
             unused_since: None,
             lingers: false,
             pace: None,
-            cached: Vec::new(),
+            cached: Rarely::default(),
         }
     }
 
@@ -168,6 +169,8 @@ impl Mirror {
     /// The log of an encoding, made if there is none.
     pub fn log(&mut self, encoding: Encoding) -> usize {
         self.logs.iter().position(|known| known.encoding == encoding).unwrap_or_else(|| {
+            // Most channels are listened to in one encoding: room for four would weigh more than all the rest.
+            self.logs.reserve_exact(1);
             self.logs.push(EncodedLog { encoding, log: SendLog::default(), queued: false });
             self.logs.len() - 1
         })

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use crate::base::keys::ConnKey;
 use crate::base::limits::{REST_COPIED_BYTES_MAX, ROUND_TAIL_FACTOR, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::base::rarely::Rarely;
 use crate::base::segment::{Slice, Writer};
 
 /// Where a subscriber lies in a log.
@@ -44,6 +45,9 @@ struct Subscriber {
     /// The next byte it gets, counted from the log's beginning.
     cursor: u64,
 }
+
+/// So many subscribers get room for just themselves: most channels have no more.
+const FEW_SUBSCRIBERS: usize = 4;
 
 /// Who was passed has no place in the log: it stands nowhere before its end.
 const NOWHERE: u64 = u64::MAX;
@@ -110,7 +114,7 @@ pub struct SendLog {
     subscribers: Vec<Subscriber>,
     laggards: Vec<Subscriber>,
     /// Whom the tail has passed and who were not told so yet.
-    passed: Vec<Subscriber>,
+    passed: Rarely<Subscriber>,
     /// In a round: those before this index were visited in it.
     visited: usize,
     in_round: bool,
@@ -169,6 +173,9 @@ impl SendLog {
 
     /// A new reader, who gets what is appended from now on.
     pub fn join(&mut self, conn: ConnKey) -> Place {
+        if self.subscribers.len() < FEW_SUBSCRIBERS {
+            self.subscribers.reserve_exact(1);
+        }
         self.subscribers.push(Subscriber { conn, cursor: self.end });
         Place::subscriber(self.subscribers.len() - 1)
     }
@@ -409,7 +416,7 @@ impl SendLog {
     }
 
     fn cursor_mut(&mut self, place: Place) -> &mut u64 {
-        let list = match (place.lagging, place.passed) {
+        let list: &mut [Subscriber] = match (place.lagging, place.passed) {
             (false, _) => &mut self.subscribers,
             (true, false) => &mut self.laggards,
             (true, true) => &mut self.passed,
@@ -421,9 +428,9 @@ impl SendLog {
     fn take(&mut self, place: Place, readers: &mut impl Readers) -> Subscriber {
         let index = place.index as usize;
         if place.lagging {
-            let list = if place.passed { &mut self.passed } else { &mut self.laggards };
-            let taken = list.swap_remove(index);
-            if let Some(other) = list.get(index) {
+            let passed = place.passed;
+            let taken = if passed { self.passed.swap_remove(index) } else { self.laggards.swap_remove(index) };
+            if let Some(other) = self.list(place).get(index) {
                 readers.moved(other.conn, place);
             }
             return taken;

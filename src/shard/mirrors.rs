@@ -280,7 +280,7 @@ impl Shard {
         }
         self.recount(key);
         let early = self.mirrors.get_mut(key).map(|mirror| std::mem::take(&mut mirror.early));
-        for Outcome { ticket, result, .. } in early.unwrap_or_default() {
+        for Outcome { ticket, result, .. } in early.into_iter().flatten() {
             if let Asker::Connection(conn) = ticket.asker {
                 self.op_answered(conn, ticket.number, result);
             }

@@ -4,6 +4,7 @@ use super::connection::{Alarm, Asked, Protocol, Questions, Ws};
 use super::pace::accepted;
 use super::{Flow, Shard};
 use crate::base::keys::ConnKey;
+use crate::base::limits::SCRATCH_BYTES_MAX;
 use crate::conn::ws::{Event, WebSocket};
 use crate::engine::{Answer, Asker, Refusal, UserName};
 use crate::kind::{By, Deed, Sender, USER_NAME};
@@ -27,7 +28,8 @@ impl Shard {
     ) -> (Protocol, usize, Flow) {
         let mut used = 0;
         let mut flow = Flow::Stop;
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
         let limits = self.message_limits;
         loop {
             if ws.socket.is_open() && self.must_wait(key) {
@@ -112,6 +114,7 @@ impl Shard {
             let due = self.now + self.limits().close_wait;
             self.set_alarm(key, Some((due, Alarm::CloseDue)));
         }
+        self.keep_scratch(out);
         (Protocol::WebSocket(ws), used, flow)
     }
 
@@ -123,27 +126,42 @@ impl Shard {
         };
         let Some(Asked { id, .. }) = ws.asked.take(number) else { return };
         let dialect = self.setup.dialect(ws.dialect);
-        let mut out = Vec::new();
+        // The text and behind it the frame, in room that is used again and again.
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
         match (result, dialect) {
-            (Ok(Answer::Accepted(at)), Dialect::Tallycast) => {
-                let mut text = Vec::new();
-                own::ok(&mut text, id, *at);
-                head::write_frame(&mut out, Opcode::Text, &text);
-            }
+            (Ok(Answer::Accepted(at)), Dialect::Tallycast) => own::ok(&mut out, id, *at),
             (Ok(_), _) => {}
-            (Err(refusal), dialect) => write_refusal(&mut out, dialect, id, refusal),
+            (Err(refusal), dialect) => write_refusal_text(&mut out, dialect, id, refusal),
+        }
+        let text_len = out.len();
+        if text_len > 0 {
+            head::write_head(&mut out, Opcode::Text, text_len);
+            out.extend_from_within(..text_len);
         }
         let of = conn.subscriptions.first().map(|subscription| (subscription.mirror, subscription.log));
         let behind = of.and_then(|(mirror, log)| self.behind(mirror, log, accepted(result)));
-        self.push(key, &out, behind);
+        self.push(key, &out[text_len..], behind);
+        self.keep_scratch(out);
+    }
+
+    /// Room for the next answer; a long one's is given back.
+    fn keep_scratch(&mut self, mut out: Vec<u8>) {
+        out.clear();
+        out.shrink_to(SCRATCH_BYTES_MAX);
+        self.scratch = out;
     }
 }
 
 fn write_refusal(out: &mut Vec<u8>, dialect: &Dialect, id: Option<u64>, refusal: &Refusal) {
     let mut text = Vec::new();
-    match dialect {
-        Dialect::Tallycast => own::refusal(&mut text, id, refusal),
-        _ => bare::refused(&mut text, refusal),
-    }
+    write_refusal_text(&mut text, dialect, id, refusal);
     head::write_frame(out, Opcode::Text, &text);
+}
+
+fn write_refusal_text(text: &mut Vec<u8>, dialect: &Dialect, id: Option<u64>, refusal: &Refusal) {
+    match dialect {
+        Dialect::Tallycast => own::refusal(text, id, refusal),
+        _ => bare::refused(text, refusal),
+    }
 }
