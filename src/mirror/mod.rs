@@ -69,6 +69,12 @@ pub struct EncodedLog {
     pub log: SendLog,
     /// Whether it stands in the queue of logs to be flushed.
     pub queued: bool,
+    /// Readers of several logs, whom rounds pass by; some may have left.
+    pub gatherers: Rarely<ConnKey>,
+    /// They are to be served in this turn.
+    pub woken: bool,
+    /// It is to give back in this turn what everyone has got.
+    pub forgets: bool,
 }
 
 /// What a mirror knows of its channel.
@@ -171,7 +177,8 @@ impl Mirror {
         self.logs.iter().position(|known| known.encoding == encoding).unwrap_or_else(|| {
             // Most channels are listened to in one encoding: room for four would weigh more than all the rest.
             self.logs.reserve_exact(1);
-            self.logs.push(EncodedLog { encoding, log: SendLog::default(), queued: false });
+            let (log, gatherers) = (SendLog::default(), Rarely::default());
+            self.logs.push(EncodedLog { encoding, log, queued: false, gatherers, woken: false, forgets: false });
             self.logs.len() - 1
         })
     }

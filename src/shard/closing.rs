@@ -135,6 +135,8 @@ impl Shard {
         let index = conn.subscriptions.iter().position(of_it);
         if let Some(subscription) = index.and_then(|index| conn.subscriptions.remove(index)) {
             self.leave_log(key, &subscription);
+            // Who has one left is a subscriber like others, once it is served.
+            self.serve_soon(key);
         }
     }
 
@@ -144,12 +146,12 @@ impl Shard {
         let (log, dialect) = (&mut encoded.log, encoded.encoding.dialect);
         let mut readers = LogReaders { conns: &mut self.conns, mirror: subscription.mirror, log: subscription.log };
         let left = log.leave(subscription.place, &mut readers);
-        log.forget();
         if let Some(conn) = self.conns.get_mut(key)
             && (left.rest.is_some() || conn.outgoing.is_some())
         {
             conn.outgoing().left(subscription.mirror, subscription.log, left, false);
         }
+        self.forget_soon(subscription.mirror, subscription.log);
         self.recount(subscription.mirror);
         self.depart(subscription.mirror, Asker::Connection(key), dialect);
     }

@@ -93,7 +93,24 @@ impl Shard {
             driver.accept(false);
         }
         self.give_commands(driver);
-        let mut budget = FLUSH_SENDS_MAX;
+        self.wake_gatherers();
+        // Neither those who are served one by one nor the rounds starve the others; what one side leaves is the other's.
+        let for_rounds = if self.rounds.is_empty() { 0 } else { FLUSH_SENDS_MAX / 2 };
+        let mut budget = self.serve_ready(FLUSH_SENDS_MAX - for_rounds, driver) + for_rounds;
+        while budget > 0
+            && let Some((mirror, log)) = self.rounds.pop_front()
+        {
+            budget -= self.round(mirror, log, budget.min(ROUND_SENDS_MAX), driver);
+        }
+        self.serve_ready(budget, driver);
+        self.forget_all();
+        self.trim_logs();
+        self.give_commands(driver);
+        !self.ready.is_empty() || !self.rounds.is_empty() || self.has_work()
+    }
+
+    /// Serves who is ready now, each once, with so many sends, about. Returns how many of these are left.
+    fn serve_ready(&mut self, mut budget: usize, driver: &mut impl Driver) -> usize {
         for _ in 0..self.ready.len() {
             if budget == 0 {
                 break;
@@ -104,18 +121,7 @@ impl Shard {
                 budget = budget.saturating_sub(self.serve(key, driver));
             }
         }
-        for _ in 0..self.rounds.len() {
-            if budget == 0 {
-                break;
-            }
-            let Some((mirror, log)) = self.rounds.pop_front() else {
-                break;
-            };
-            budget -= self.round(mirror, log, budget.min(ROUND_SENDS_MAX), driver);
-        }
-        self.trim_logs();
-        self.give_commands(driver);
-        !self.ready.is_empty() || !self.rounds.is_empty() || self.has_work()
+        budget
     }
 
     fn has_work(&self) -> bool {
@@ -229,12 +235,7 @@ impl Shard {
     }
 
     fn all_sent(&mut self, key: ConnKey) {
-        self.each_subscription(key, |log, place, readers| {
-            if place.lagging {
-                log.promote(place, readers);
-                log.forget();
-            }
-        });
+        self.all_read(key);
         let close_wait = self.limits().close_wait;
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outgoing = conn.outgoing.take().filter(|outgoing| !outgoing.is_empty());
@@ -246,6 +247,22 @@ impl Shard {
                 self.commands.push(Command::Finish(key));
                 self.set_alarm(key, Some((self.now + close_wait, Alarm::CloseDue)));
             }
+        }
+    }
+
+    /// A laggard who has all is a subscriber again, unless it reads several logs.
+    fn all_read(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key) else { return };
+        let several = conn.subscriptions.len() > 1;
+        for index in 0..conn.subscriptions.len() {
+            let Some(subscription) = self.conns.get(key).and_then(|conn| conn.subscriptions.get(index)) else { return };
+            let (mirror_key, log, place) = (subscription.mirror, subscription.log, subscription.place);
+            let Some(mirror) = self.mirrors.get_mut(mirror_key).filter(|_| place.lagging) else { continue };
+            if !several {
+                let mut readers = LogReaders { conns: &mut self.conns, mirror: mirror_key, log };
+                mirror.logs[usize::from(log)].log.promote(place, &mut readers);
+            }
+            self.forget_soon(mirror_key, log);
         }
     }
 

@@ -185,6 +185,10 @@ impl Shard {
                     self.relay.wake(conn);
                 }
             }
+            if !encoded.gatherers.is_empty() && !encoded.woken {
+                encoded.woken = true;
+                self.gathering.push((key, index as u8));
+            }
             if !encoded.queued && encoded.log.tail_bytes() > 0 {
                 encoded.queued = true;
                 self.rounds.push_back((key, index as u8));
@@ -348,6 +352,7 @@ impl Shard {
             mirror.logs[log].log.demote(place, &mut readers);
         }
         self.is_ahead(conn_key, key, log as u8);
+        self.note_several(conn_key);
         self.recount(key);
     }
 

@@ -10,6 +10,7 @@ mod closing;
 mod connection;
 mod delivery;
 mod engine_io;
+mod gathering;
 mod memory;
 mod mirrors;
 mod names;
@@ -160,6 +161,10 @@ pub struct Shard {
     ready: VecDeque<ConnKey>,
     /// Logs with something to send.
     rounds: VecDeque<(MirrorKey, u8)>,
+    /// Logs whose readers of several logs are to be served, each once.
+    gathering: Vec<(MirrorKey, u8)>,
+    /// Logs that are to give back what everyone has got, each once.
+    forgetting: Vec<(MirrorKey, u8)>,
     /// Messages and requests read in this turn.
     turn_messages: usize,
     /// Connections whose parsing waits for room, or for the next turn.
@@ -217,6 +222,8 @@ impl Shard {
             recount: Vec::new(),
             ready: VecDeque::new(),
             rounds: VecDeque::new(),
+            gathering: Vec::new(),
+            forgetting: Vec::new(),
             turn_messages: 0,
             waiting: Vec::new(),
             commands: Vec::new(),

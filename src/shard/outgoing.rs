@@ -152,12 +152,13 @@ impl Outgoing {
         self.answers = self.pieces.len();
     }
 
-    /// Drops what is not begun, except the message in hand and answers to requests: nothing more is said but what is
-    /// pushed from now on.
+    /// Drops what is not begun, except the message in hand, answers to requests and what a rest counts on being before it:
+    /// nothing more is said but what is pushed from now on.
     pub(super) fn forget_pieces(&mut self) {
         let flying = self.flight.iter().filter(|part| part.source == Source::Piece).count();
         let begun = usize::from(self.pieces.front().is_some_and(|piece| piece.sent > 0));
-        let keep = flying.max(begun).max(self.answers);
+        let before = self.rests.back().map_or(0, |rest| rest.before);
+        let keep = flying.max(begun).max(self.answers).max(before);
         for piece in self.pieces.drain(keep.min(self.pieces.len())..) {
             self.bytes -= piece.bytes.get().len() - piece.sent;
         }
@@ -170,9 +171,11 @@ impl Outgoing {
     /// dropped, or wait if it `stays`.
     pub(super) fn left(&mut self, mirror: MirrorKey, log: u8, left: Left, stays: bool) {
         let mut beyond = VecDeque::new();
+        let before: SmallVec<[usize; 2]> = self.rests.iter().map(|rest| rest.before).collect();
         self.pieces = std::mem::take(&mut self.pieces)
             .into_iter()
-            .filter_map(|mut piece| {
+            .enumerate()
+            .filter_map(|(index, mut piece)| {
                 let behind = piece.behind.filter(|behind| piece.sent == 0 && behind.is_of(mirror, log));
                 let Some(behind) = behind else { return Some(piece) };
                 // Behind one that waits the others do, too: their order stays.
@@ -181,6 +184,9 @@ impl Outgoing {
                     return Some(piece);
                 }
                 beyond.push_back(piece);
+                for (rest, before) in self.rests.iter_mut().zip(&before) {
+                    rest.before -= usize::from(index < *before);
+                }
                 None
             })
             .collect();
@@ -491,6 +497,44 @@ mod tests {
         log.append(b"[live]");
         log.append(b"[behind]");
         (mirrors.insert(mirror), place)
+    }
+
+    /// Nor is it miscounted when a piece that stood before it goes with its log.
+    #[test]
+    fn a_rest_knows_what_stands_before_it_when_a_piece_goes() {
+        let mut outgoing = Outgoing::default();
+        let [one, other] = [7, 8].map(MirrorKey::unpack);
+        let piece = Part { source: Source::Piece, len: 3 };
+        outgoing.fly(Parts::from_slice(&[piece, Part::log(one, 0, 3), piece, Part::log(other, 0, 3)]));
+        outgoing.push(b"one", None);
+        outgoing.push(b"two", Some(Behind { mirror: one, log: 0, offset: 3 }));
+        outgoing.left(other, 0, Left { rest: Some(Slice::copied(b"log")), reached: 3 }, false);
+        let (mut subscriptions, mut mirrors) = ([], Slots::default());
+        let parts = outgoing.landed();
+        settle(Some(&mut outgoing), &mut subscriptions, &mut mirrors, &parts, 1);
+        outgoing.left(one, 0, Left { rest: None, reached: 0 }, false);
+        outgoing.push(b"close", None);
+        let (_, slice) = gather(Some(&outgoing), &subscriptions, &mirrors).expect("what is not sent");
+        assert_eq!(*slice, *b"nelogclose", "{}", String::from_utf8_lossy(&slice));
+    }
+
+    /// A rest counts the pieces before it: none of these is dropped, or what is said last would come before the rest.
+    #[test]
+    fn what_stands_before_a_rest_is_not_forgotten() {
+        let mut outgoing = Outgoing::default();
+        let (mirror, piece) = (MirrorKey::unpack(7), Part { source: Source::Piece, len: 3 });
+        outgoing.fly(Parts::from_slice(&[piece, piece, Part::log(mirror, 0, 3)]));
+        outgoing.push(b"one", None);
+        outgoing.push(b"two", None);
+        outgoing.left(mirror, 0, Left { rest: Some(Slice::copied(b"log")), reached: 3 }, false);
+        let (mut subscriptions, mut mirrors) = ([], Slots::default());
+        let parts = outgoing.landed();
+        settle(Some(&mut outgoing), &mut subscriptions, &mut mirrors, &parts, 1);
+        outgoing.push(b"unsaid", None);
+        outgoing.forget_pieces();
+        outgoing.push(b"close", None);
+        let (_, slice) = gather(Some(&outgoing), &subscriptions, &mirrors).expect("what is not sent");
+        assert_eq!(*slice, *b"netwologclose", "{}", String::from_utf8_lossy(&slice));
     }
 
     /// Whatever part of a flight is taken, the rest follows in its order, although two of its logs have been left.

@@ -107,7 +107,10 @@ impl Shard {
         let (now, tail_bytes_max) = (self.now, self.limits().log_bytes_max / 2);
         let Some(mirror) = self.mirrors.get_mut(key) else { return false };
         let Some(pace) = mirror.pace.as_mut().filter(|pace| !pace.sums) else { return false };
-        let has_something = mirror.logs.iter().any(|encoded| !encoded.queued && encoded.log.has_round());
+        let has_something = mirror.logs.iter().any(|encoded| {
+            let gathered = !encoded.gatherers.is_empty() && encoded.log.tail_bytes() > 0;
+            !encoded.queued && (encoded.log.has_round() || gathered)
+        });
         if !has_something {
             return false;
         }

@@ -267,9 +267,7 @@ impl Shard {
         touched.sort_unstable();
         touched.dedup();
         for (mirror, log) in touched {
-            if let Some(mirror) = self.mirrors.get_mut(mirror) {
-                mirror.logs[usize::from(log)].log.forget();
-            }
+            self.forget_soon(mirror, log);
         }
     }
 
