@@ -5,7 +5,7 @@
 
   const KEPT_MAX = 200; // messages of a conversation
   const { root, texts, byId, fill, setText, make, face, notice, announce, memory, openLink, naming, checked } = tallycast;
-  const { flow, composer, answered } = tallycast.talk;
+  const { flow, composer, answered, leftOut } = tallycast.talk;
 
   const NOBODY = "\u0000"; // stands for those who gave no name: no name has such a character
 
@@ -147,6 +147,10 @@
         break;
       case "message":
         hear(message, Date.now());
+        break;
+      case "gap": // whose messages they were, nobody knows
+        if (peer) shown.gap();
+        else notice(leftOut, "bad");
         break;
       default:
         return;

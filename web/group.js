@@ -92,6 +92,9 @@
       case "message":
         hear(message, Date.now());
         break;
+      case "gap":
+        shown.gap();
+        break;
       case "listeners":
         tallycast.showListeners(message.count);
         break;

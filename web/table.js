@@ -491,7 +491,8 @@
     }
   }
 
-  // The stream stands: who edits is told anew, both ways, and what could not be said is said.
+  // The stream stands, or begins anew because this window was too slow: who edits is told anew, both ways, and what could
+  // not be said is said.
   function live() {
     const marked = Array.from(editors.values(), (editor) => editor.cell);
     editors.clear();

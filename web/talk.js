@@ -4,9 +4,12 @@
 
   const SHOWN_MAX = 500; // messages and notes; older ones go
   const NEAR_PX = 48; // so close to the end, one reads along
-  const { root, texts, byId, fill, make, face, tint, why, epochOf, revisionOf } = tallycast;
+  const LEFT_OUT = { en: "Some messages were left out: this window was too slow", zh: "有些消息没有显示：这个窗口来不及接收" };
+  const { root, texts, byId, fill, labelOf, make, face, tint, why, epochOf, revisionOf } = tallycast;
 
   const clock = new Intl.DateTimeFormat(root.lang, { hour: "numeric", minute: "2-digit" });
+
+  const leftOut = labelOf(LEFT_OUT);
 
   // What a message is here: {at, from, text, own, time, fate, code, expected}. `at` and `time` may be missing; `fate` is
   // "sending", "refused" or "unsure" of one's own that is not known to be accepted.
@@ -134,6 +137,10 @@
         if (last?.dataset.about === about) last.remove();
         keepingPlace(() => list.append(make("li", { class: "note", "data-about": about }, text)), false, false);
       },
+      // Messages are missing here. Nobody's name is empty.
+      gap() {
+        this.note(leftOut, "");
+      },
       // Many at a time, in silence.
       fill(all) {
         list.setAttribute("aria-busy", "true");
@@ -187,5 +194,5 @@
     }
   }
 
-  tallycast.talk = { flow, composer, answered };
+  tallycast.talk = { flow, composer, answered, leftOut };
 })();

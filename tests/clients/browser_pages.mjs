@@ -22,10 +22,15 @@ const browser = await chromium.launch({
 const complaints = [];
 const requests = [];
 
-async function window(path, options = {}) {
+// With a `tap`, `tap.say` puts messages of a server into the page's stream.
+async function window(path, { tap, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en', viewport: { width: 1100, height: 760 }, ...options });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
+  if (tap) await page.routeWebSocket(/\/c\//, (socket) => {
+    socket.connectToServer();
+    tap.say = (message) => socket.send(JSON.stringify(message));
+  });
   page.on('pageerror', (error) => complaints.push(`${path}: ${error}`));
   page.on('console', (message) => {
     // That the network is away for a moment is what this test does: the browser's own word for it is no complaint.
@@ -269,6 +274,55 @@ async function table(step, paths) {
   await close(one, two);
 }
 
+// ---- What is told to a window that was too slow ----
+
+async function slow() {
+  const at = 'efc9892e1fddf4f1-7';
+  const seen = {};
+  for (const [locale, path] of [['en', '/group'], ['zh-CN', '/group'], ['en', '/chat'], ['zh-CN', '/chat']]) {
+    const tap = {};
+    const page = await window(path, { tap, locale });
+    await name(page, `${locale}-${Date.now()}`);
+    const gap = { type: 'gap', channel: 'room/lobby', kind: 'group', at };
+    if (path === '/chat') {
+      tap.say(gap); // no conversation is open
+      await page.locator('#notice.shown').waitFor();
+      await page.fill('#peer', 'somebody');
+      await page.press('#peer', 'Enter');
+    }
+    // Two gaps with nothing between them are one.
+    for (const message of [gap, gap, { type: 'message', at: 'efc9892e1fddf4f1-8', from: 'somebody', text: 'behind it' }]) tap.say(message);
+    await sees(page, '.said .text', 'behind it');
+    const notes = (await texts(page, '[data-about=""]')).concat(path === '/chat' ? await page.locator('#notice').textContent() : []);
+    assert.deepEqual(notes, Array(notes.length).fill(notes[0]));
+    assert.equal(notes.length, path === '/chat' ? 2 : 1);
+    assert.equal(await page.locator('[data-about=""] + .said').count(), 1);
+    seen[`${path} ${locale}`] = notes[0];
+    await close(page);
+  }
+  assert.match(seen['/group en'], /left out/);
+  assert.match(seen['/group zh-CN'], /没有显示/);
+
+  // The table as it is now: who edits is told behind it, and who is not told edits no more.
+  const tap = {};
+  const page = await window('/table', { tap });
+  await name(page, 'alice');
+  const [row] = await rowIds(page);
+  const state = await (await fetch(`${base}/c/table/people`)).json();
+  const editing = (who, column) => tap.say({ type: 'editing', who, user: who, row, column });
+  editing('ben', 'age');
+  editing('cleo', 'hobby');
+  await sees(page, '[data-column="age"].edited .editor', 'ben');
+  await sees(page, '[data-column="hobby"].edited .editor', 'cleo');
+  tap.say(state);
+  editing('cleo', 'hobby');
+  await gone(page, '[data-column="age"] .editor');
+  await sees(page, '[data-column="hobby"].edited .editor', 'cleo');
+  assert.equal(await page.locator('.editor').count(), 1);
+  report('slow', seen);
+  await close(page);
+}
+
 // ---- What it looks like ----
 
 async function looks() {
@@ -365,6 +419,7 @@ try {
   await table('table', ['/table', '/table']);
   await table('table-socket.io', ['/table-socket.io', '/table-socket.io']);
   await table('table-both', ['/table', '/table-socket.io']);
+  await slow();
   if (pictures) await looks();
   const outside = requests.filter((request) => !request.startsWith(base) && !request.startsWith(`ws://${address}/`) && !request.startsWith('data:'));
   assert.deepEqual({ complaints, outside }, { complaints: [], outside: [] });

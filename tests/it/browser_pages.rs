@@ -21,7 +21,7 @@ fn two_people_on_every_page() {
     let picture_folder = pictures.to_str().expect("a path in UTF-8");
     let arguments = [crate::browser::chromium(), address.as_str(), picture_folder];
     let mut browser = Program::start(Path::new("node"), "browser_pages.mjs", &arguments);
-    for step in ["index", "group", "chat", "table", "table-socket.io", "table-both"] {
+    for step in ["index", "group", "chat", "table", "table-socket.io", "table-both", "slow"] {
         browser.step(step);
     }
     let names = ["index", "vote", "group-onlooker", "group", "chat-naming", "chat", "table", "table-socket.io"];

@@ -109,8 +109,14 @@ impl Talker {
 
     /// Where the first message stands, at most, that it gets behind a gap.
     fn behind_gap(&self, life: usize, scene: &Scene) -> Option<u64> {
-        let end = self.gap.filter(|(of, _)| *of == life).map_or(0, |(_, end)| end);
-        scene.model.channels[&self.channel].lives[life].next_end(end, self.me)
+        let life_of = &scene.model.channels[&self.channel].lives[life];
+        // What is read now may have been written in an earlier life than the present one.
+        let end = match self.gap {
+            Some((of, end)) if of == life => end,
+            Some((of, _)) if of > life => life_of.end(),
+            Some(_) | None => 0,
+        };
+        life_of.next_end(end, self.me)
     }
 
     /// Each message of others once, in order, from the joining on.
