@@ -29,7 +29,7 @@ const SEEDS: u64 = 1000;
 const SEED_FIRST: u64 = 1;
 
 /// What must have happened in the seeds of a run of the usual size: otherwise they prove nothing.
-const MUST_HAPPEN: [&str; 143] = [
+const MUST_HAPPEN: [&str; 144] = [
     "bad: closed for it",
     "bare: absent",
     "bare: gap",
@@ -45,6 +45,7 @@ const MUST_HAPPEN: [&str; 143] = [
     "client: ping",
     "client: reset",
     "cookie: 429",
+    "cookie: known again",
     "cookie: session",
     "cookie: session renewed",
     "cookie: vote",

@@ -22,6 +22,8 @@ pub(crate) struct Scene {
     pub(crate) calm: bool,
     /// Shards were told to stop.
     pub(crate) stopping: bool,
+    /// By core: the end of its last turn in which a channel was not live there, or could not be asked for.
+    pub(crate) unattached: Vec<Time>,
     /// Bytes and connections that clients moved: while it grows, there is no rest.
     pub(crate) moved: u64,
     /// A digest of all that clients read: the same seed gives the same.
@@ -31,7 +33,8 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(knobs: Knobs, mut random: Random) -> Scene {
-        let drivers = (0..knobs.cores).map(|core| SimDriver::new(core, random.fork(), &knobs)).collect();
+        let cores = knobs.cores;
+        let drivers = (0..cores).map(|core| SimDriver::new(core, random.fork(), &knobs)).collect();
         Scene {
             now: Time::from_millis(1000),
             random,
@@ -41,6 +44,7 @@ impl Scene {
             knobs,
             calm: false,
             stopping: false,
+            unattached: vec![Time::ZERO; cores],
             moved: 0,
             digest: 0,
             trace: Trace::from_environment(),

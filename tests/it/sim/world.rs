@@ -1,6 +1,6 @@
 //! The whole server and all its clients, in one thread: shards, engine, mail, network and time, moved on by one seed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tallycast::base::hash::Seed;
@@ -9,7 +9,7 @@ use tallycast::base::keys::CoreId;
 use tallycast::base::limits::{SEGMENT_BYTES_MAX, TURN_MESSAGES_MAX};
 use tallycast::base::time::Time;
 use tallycast::engine::embedded::{Embedded, Outbox};
-use tallycast::engine::{Batch, EngineMail};
+use tallycast::engine::{Act, Batch, ChannelName, EngineMail, Op, Ticket};
 use tallycast::route::SharedSetup;
 use tallycast::shard::{Mail, Post, Shard};
 
@@ -37,6 +37,31 @@ pub(crate) struct Core {
     given_back: bool,
     /// Numbers of batches rise by one.
     batch: u64,
+    attaching: Attaching,
+}
+
+/// The channels whose attachment a core waits for.
+#[derive(Debug, Default)]
+struct Attaching(BTreeMap<ChannelName, Ticket>);
+
+impl Attaching {
+    fn asked(&mut self, ops: &[Op]) {
+        for op in ops {
+            if matches!(op.act, Act::Attach { .. }) {
+                self.0.insert(op.channel.clone(), op.ticket);
+            } else if op.act == Act::Detach {
+                self.0.remove(&op.channel);
+            }
+        }
+    }
+
+    fn heard(&mut self, mail: &Mail) {
+        if let Mail::Engine(EngineMail::Outcome(outcome)) = mail
+            && self.0.get(&outcome.channel) == Some(&outcome.ticket)
+        {
+            self.0.remove(&outcome.channel);
+        }
+    }
 }
 
 /// See the module.
@@ -77,6 +102,7 @@ impl World {
             more: false,
             given_back: false,
             batch: 0,
+            attaching: Attaching::default(),
         };
         World {
             cores: (0..cores).map(|id| core(id, &mut random)).collect(),
@@ -137,6 +163,7 @@ impl World {
         }
         for mail in inboxes[id].mail.drain(..) {
             scene.trace.print(scene.now, || format!("core {id}: gets {mail:?}"));
+            core.attaching.heard(&mail);
             core.shard.mail(mail);
         }
         core.shard.advance(scene.now);
@@ -147,7 +174,7 @@ impl World {
         // What was given back gathers more; otherwise a batch is what one turn has read, and what mirrors ask.
         let slice = if core.given_back { usize::MAX } else { TURN_MESSAGES_MAX + 100 };
         core.given_back = false;
-        let Core { shard, batch, given_back, .. } = core;
+        let Core { shard, batch, given_back, attaching, .. } = core;
         shard.take_mail(|post| {
             let (inbox_max, batches_max) = (scene.knobs.inbox_max, scene.knobs.batches_max);
             let given = match post {
@@ -157,6 +184,7 @@ impl World {
                     assert!(!given.ops.is_empty(), "an empty batch");
                     assert!(given.ops.len() <= slice, "{} ops in one turn", given.ops.len());
                     *batch = given.number;
+                    attaching.asked(&given.ops);
                     scene.trace.print(scene.now, || format!("core {id}: asks {given:?}"));
                     to_engine[id].push_back(given);
                     return Ok(());
@@ -176,6 +204,10 @@ impl World {
             scene.coverage.hit("core: mail given back");
             Err(given)
         });
+        // What was given back may hide that a channel is asked for.
+        if *given_back || !attaching.0.is_empty() {
+            scene.unattached[id] = scene.now;
+        }
         core.wake = shard.deadline();
     }
 

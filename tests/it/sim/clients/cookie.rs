@@ -39,7 +39,7 @@ pub(crate) struct Browser {
     /// Votes of this session that some tab was shown, each with the channel's end at that time.
     shown: BTreeMap<u64, u64>,
     /// It may have been forgotten; or history may have passed its cursor: then it is told each option's present count
-    /// instead of what it missed. Where it stands is known again when there was no news for it.
+    /// instead of what it missed. Where it stands is known again when its core had the channel, and no news for it.
     torn: bool,
     /// When the last poll that was answered was sent: at least until then the session was in use.
     used: Time,
@@ -146,7 +146,9 @@ impl Browser {
                     let in_time = waited >= COOKIE_WAIT || scene.stopping || may_be_evicted || renewed;
                     assert!(in_time, "{}: in vain after {waited:?}", self.who);
                     scene.coverage.hit("cookie: waited in vain");
-                    if self.torn && current && !renewed && waited >= COOKIE_WAIT && self.polls() == 0 {
+                    let told_all = waited >= COOKIE_WAIT && was_attached(cookie.as_deref(), sent + COOKIE_WAIT, scene);
+                    if self.torn && current && !renewed && told_all && self.polls() == 0 {
+                        scene.coverage.hit("cookie: known again");
                         self.torn = false;
                         self.begin(Some(floor));
                     }
@@ -230,6 +232,13 @@ impl Browser {
         }
         self.tabs[tab].requests = Some(requests);
     }
+}
+
+/// Whether the core where this session lives has had all channels since then. A poll whose time is up while its channel
+/// is still being attached is answered in vain too, whatever there is to be told: its core does not know.
+fn was_attached(cookie: Option<&str>, since: Time, scene: &Scene) -> bool {
+    let core = cookie.and_then(|cookie| cookie.split('.').next()?.parse::<usize>().ok());
+    core.is_some_and(|core| scene.unattached[core] < since)
 }
 
 impl Client for Browser {
