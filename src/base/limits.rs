@@ -101,7 +101,7 @@ pub const SEGMENT_BYTES_MIN: usize = 1 << 10;
 pub const SEGMENT_BYTES_MAX: usize = 64 << 10;
 /// A message's rest up to this long is copied for a reader whom the log's tail passes; a longer one shares its segment.
 pub const REST_COPIED_BYTES_MAX: usize = 4 << 10;
-/// Who is merely not visited yet may hold this many times as much of a log's tail as a laggard.
+/// Who is merely not visited yet, or has a send under way, may hold this many times as much of a log's tail as a laggard.
 pub const ROUND_TAIL_FACTOR: usize = 8;
 
 /// How long a mirror is kept after its last use.

@@ -314,7 +314,9 @@ impl SendLog {
         let mut passed = Vec::new();
         while self.tail_bytes() > tail_bytes_max && self.segments.len() > 1 {
             let base = self.segments[1].base;
-            let unvisited = self.subscribers.iter().any(|subscriber| subscriber.cursor < base);
+            // Who is merely not visited yet, or has a send under way that the driver has not told of, is not slow.
+            let unvisited = self.subscribers.iter().any(|subscriber| subscriber.cursor < base)
+                || self.laggards.iter().any(|laggard| laggard.cursor < base && readers.in_flight(laggard.conn) > 0);
             if unvisited && self.tail_bytes() <= tail_bytes_max * ROUND_TAIL_FACTOR {
                 break;
             }
