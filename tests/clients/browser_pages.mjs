@@ -33,8 +33,9 @@ async function window(path, { tap, ...options } = {}) {
   });
   page.on('pageerror', (error) => complaints.push(`${path}: ${error}`));
   page.on('console', (message) => {
-    // That the network is away for a moment is what this test does: the browser's own word for it is no complaint.
-    const away = /ERR_INTERNET_DISCONNECTED/.test(message.text());
+    // That the network is away for a moment is what this test does, and so is leaving a page that is just connecting: the
+    // browser's own words for that are no complaint.
+    const away = /ERR_INTERNET_DISCONNECTED|WebSocket is closed before the connection is established/.test(message.text());
     if (['error', 'warning'].includes(message.type()) && !away) complaints.push(`${path}: ${message.text()}`);
   });
   page.on('request', (request) => requests.push(request.url()));
